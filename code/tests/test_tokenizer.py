@@ -90,7 +90,7 @@ def test_merges_equal_a_naive_recount(sample):
     assert learn_merges(words, 200) == naive_merges(words, 200)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text("ab", min_size=1, max_size=9).map(str.encode), st.integers(1, 3), min_size=1))
 def test_merges_equal_a_naive_recount_where_ties_and_overlaps_abound(words):
     n_merges = most_merges(words)
@@ -178,7 +178,7 @@ def tiktoken_gpt2() -> tiktoken.Encoding:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=assigned_text)
 def test_any_text_is_encoded_as_by_the_definition_and_comes_back(trained, text):
     ids = trained.encode(text)
@@ -186,7 +186,7 @@ def test_any_text_is_encoded_as_by_the_definition_and_comes_back(trained, text):
     assert ids == [token for piece in split_pieces(text) for token in encode_piece(piece.encode(), trained.ranks)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.one_of(st.binary(max_size=40), broken_utf8))
 def test_any_bytes_come_back_and_pieces_equal_tiktoken(trained, data):
     assert trained.decode_bytes(trained.encode_bytes(data)) == data
@@ -250,7 +250,7 @@ def test_the_decoder_gives_a_letter_when_its_last_byte_is_there():
     assert "" in [decoder.push(token) for token in ids]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=30))
 def test_pieces_of_the_decoder_add_up_to_the_whole(data):
     tokenizer = BPETokenizer([(0xE1, 0xBB), (97, 98)])
