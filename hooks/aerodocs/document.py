@@ -1,0 +1,115 @@
+"""One lesson file, parsed: front matter, blocks, generated regions, title."""
+
+import json
+import unicodedata
+from dataclasses import dataclass, field
+
+import yaml
+
+from aerodocs import inline, regions
+from aerodocs.blocks import Block, front_matter, scan
+from aerodocs.problems import Problem
+from aerodocs.regions import Region
+from aerodocs.textfile import BOM, split_lines
+
+_LONGEST_TITLE = 1000
+
+
+@dataclass(slots=True)
+class Document:
+    """A Markdown page. `path` is relative to the docs folder, `lines` hold the text without a byte order mark, `first` is the number of
+    lines that the front matter takes; `problems` make the page doubtful: nothing is written while there are any."""
+
+    path: str
+    lines: list[str]
+    bom: bool = False
+    first: int = 0
+    meta: dict = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def heading(self) -> str:
+        """Source of the first H1 outside fences, comments, containers and generated regions; empty if there is none."""
+        for block in self.blocks:
+            if block.kind == "heading" and block.level == 1 and not block.depth and not self.generated(block.start):
+                return block.text[:_LONGEST_TITLE]
+        return ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether the author has written nothing: blanks and comments alone."""
+        at = self.first
+        for part in sorted([*self.regions, *(block for block in self.blocks if block.kind == "comment")], key=lambda part: part.start):
+            if any(line.strip() for line in self.lines[at : part.start]):
+                return False
+            at = max(at, part.end + isinstance(part, Region))
+        return not any(line.strip() for line in self.lines[at:])
+
+    def generated(self, number: int) -> bool:
+        """Whether the line `number` (from 0) belongs to a generated region."""
+        return any(region.start <= number <= region.end for region in self.regions)
+
+
+def parse(path: str, text: str) -> Document:
+    """The document in `text`; what is wrong with it is in its `problems`, never raised."""
+    bom = text.startswith(BOM)
+    document = Document(path, split_lines(text.removeprefix(BOM)), bom)
+    try:
+        document.first, document.meta = front_matter(document.lines)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        document.problems.append(
+            Problem(path, mark.line + 2 if mark else 1, "front-matter", f"phần đầu trang (YAML) không đọc được: {reason}", "sửa lại cú pháp YAML")
+        )
+        return document
+    document.blocks = scan(document.lines, document.first, regions.sealed)
+    document.regions, document.problems = regions.find(path, document.lines, document.blocks)
+    for block in document.blocks:
+        if not block.closed:
+            what, end = _UNCLOSED[block.kind]
+            document.problems.append(
+                Problem(path, block.start + 1, f"unclosed-{block.kind}", f"{what} mở ở đây không được đóng, nên nuốt hết phần sau của trang", f"thêm {end}")
+            )
+    return document
+
+
+def notebook(path: str, text: str) -> Document:
+    """The document of a Jupyter notebook: the Markdown of its cells. Its title is `metadata.title` or the first H1; it has no regions."""
+    try:
+        data = json.loads(text)
+        cells = ["".join(cell["source"]) for cell in data["cells"] if cell["cell_type"] == "markdown"]
+        code = any("".join(cell["source"]).strip() for cell in data["cells"] if cell["cell_type"] == "code")
+        meta = data.get("metadata", {})
+    except (ValueError, KeyError, TypeError) as error:
+        problem = Problem(path, getattr(error, "lineno", 1), "notebook", f"không đọc được notebook: {error}", "mở và lưu lại bằng Jupyter")
+        return Document(path, [], problems=[problem])
+    lines = split_lines("\n\n".join([*cells, "-" if code else ""]))
+    return Document(path, lines, meta=meta, blocks=scan(lines))
+
+
+def readable(name: str) -> str:
+    """A file or folder name as words: `aero_llm_01_intro` becomes "aero llm 01 intro"."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ").split())
+
+
+def title_source(document: Document, fallback: str) -> str:
+    """The title as inline Markdown: front matter `title`, else the first H1, else `fallback` (plain text).
+
+    A candidate that is blank or holds U+FFFD, the trace of a broken encoding, is passed over.
+    """
+    given = document.meta.get("title")
+    candidates = (inline.escape(str(given)) if given is not None else "", inline.heading(document.heading), inline.escape(fallback))
+    for source in candidates:
+        if "\ufffd" not in source and inline.to_plain(source):
+            return source
+    return inline.escape(fallback.replace("\ufffd", "")) or "?"
+
+
+_UNCLOSED = {
+    "fence": ("khối mã", "dòng đóng ``` (cùng ký hiệu, ít nhất cùng độ dài)"),
+    "comment": ("chú thích HTML", "-->"),
+    "html": ("khối HTML", "thẻ đóng"),
+}

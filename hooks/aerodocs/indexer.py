@@ -1,0 +1,222 @@
+"""The Aero-Indexer: reads a whole course, plans the regions of every page, and writes what differs."""
+
+import difflib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pathspec
+
+from aerodocs import regions, textfile
+from aerodocs.course import SUFFIXES, Course, Order, Page, page_of
+from aerodocs.document import Document, notebook, parse
+from aerodocs.navigation import Navigation
+from aerodocs.problems import Problem
+from aerodocs.regions import Kind, Region
+from aerodocs.settings import Settings
+from aerodocs.textfile import BOM, Change, Changed, NotText
+
+
+@dataclass(slots=True)
+class Source:
+    """What is kept of a page file after reading: its bytes, and where its regions stand in them (first and last byte, by kind).
+
+    `target` is the file that may be written, None for one that is only linked from the docs folder. A page that is not `sound` stays as it is.
+    """
+
+    page: Page
+    data: bytes
+    target: Path | None
+    spans: dict[Kind, tuple[int, int]]
+    sound: bool = True
+
+
+@dataclass(slots=True)
+class Plan:
+    """What there is to do for a course.
+
+    `texts` holds the new bytes of every page that differs from its file, `changes` those of them that can be written, `problems` everything
+    that was noticed, `leftovers` the temporary files of killed runs.
+    """
+
+    course: Course
+    texts: dict[str, bytes] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+
+    @property
+    def doubtful(self) -> set[str]:
+        """Pages with an error: nothing is written to them."""
+        return {problem.path for problem in self.problems if problem.severity == "error"}
+
+    def diff(self) -> Iterator[str]:
+        """The changes as unified diffs, one string a file."""
+        for path, change in self.changes.items():
+            yield unified_diff(path, (change.old or b"").decode(), change.new.decode(), created=change.old is None)
+
+
+def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool = False) -> Plan:
+    """Read every page below `docs` once and plan its regions; nothing is written.
+
+    `force` accepts regions that were edited by hand, which are errors otherwise.
+    """
+    docs = docs.resolve()
+    problems: list[Problem] = []
+    leftovers: list[Path] = []
+    sources = {source.page.path: source for source in _read(docs, settings, problems, leftovers)}
+    result = Plan(Course((source.page for source in sources.values()), order), problems=problems, leftovers=leftovers)
+    navigation = Navigation(result.course, settings)
+    for page in result.course.pages.values():
+        if page.created:
+            data = _created(page, navigation)
+            result.texts[page.path] = data
+            result.changes[page.path] = Change(docs / page.path, None, data)
+        elif (source := sources[page.path]).sound:
+            _plan_page(result, source, navigation, force)
+    problems.sort()
+    return result
+
+
+def write(result: Plan) -> tuple[int, list[Problem]]:
+    """Write the changes of a plan, page by page; returns how many were written and what could not be.
+
+    A full disk stops it. Temporary files that a killed run has left are removed first.
+    """
+    textfile.remove_leftovers(result.leftovers)
+    doubtful, problems, written = result.doubtful, [], 0
+    for path, change in result.changes.items():
+        if path in doubtful:
+            continue
+        try:
+            change.write()
+            written += 1
+        except Changed:
+            problems.append(Problem(path, 0, "changed", "trang vừa được sửa trong lúc lệnh chạy nên không bị ghi đè", "chạy lại lệnh"))
+        except OSError as error:
+            what = f"không ghi được ({error.strerror or error}), trang giữ nguyên nội dung cũ"
+            problems.append(Problem(path, 0, "write", what, "sửa nguyên nhân rồi chạy lại lệnh"))
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                break
+    return written, problems
+
+
+def unified_diff(path: str, old: str, new: str, created: bool = False) -> str:
+    """The change of one page as `diff -u` prints it; line ends other than LF are shown as escapes, so that no difference is invisible."""
+    before, after = ([_visible(line) for line in textfile.split_lines(text)] for text in (old, new))
+    lines = difflib.unified_diff(before, after, "/dev/null" if created else f"a/{path}", f"b/{path}", lineterm="")
+    return "\n".join(lines) + "\n"
+
+
+def _visible(line: str) -> str:
+    text = line.rstrip("\r\n")
+    return text + line[len(text) :].removesuffix("\n").replace("\r", "\\r") if line.endswith("\n") else f"{line}\n\\ No newline at end of file"
+
+
+def _read(docs: Path, settings: Settings, problems: list[Problem], leftovers: list[Path]) -> Iterator[Source]:
+    excluded = pathspec.GitIgnoreSpec.from_lines(settings.exclude.splitlines())
+    for folder, folders, names in os.walk(docs):
+        base = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in [name for name in folders if (base / name).is_symlink()]:
+            folders.remove(name)
+            path = _relative(base / name, docs)
+            problems.append(
+                Problem(path, 0, "link-folder", "thư mục là liên kết tượng trưng nên không được đi vào", "dùng thư mục thật", "warning")
+            )
+        for name in sorted(names):
+            path = _relative(base / name, docs)
+            if textfile.TEMPORARY.fullmatch(name):
+                leftovers.append(base / name)
+            if name.startswith(".") or not name.endswith((*SUFFIXES, ".ipynb")) or excluded.match_file(path):
+                continue
+            yield _source(docs, base / name, path, problems)
+
+
+def _relative(file: Path, docs: Path) -> str:
+    return file.relative_to(docs).as_posix()
+
+
+def _source(docs: Path, file: Path, path: str, problems: list[Problem]) -> Source:
+    target: Path | None = file
+    if file.is_symlink():
+        target = None
+        if not file.resolve().is_relative_to(docs):
+            problems.append(
+                Problem(path, 0, "link-outside", "liên kết tượng trưng trỏ ra ngoài thư mục docs nên không được ghi", "chép tập tin vào docs", "warning")
+            )
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    if re.search(r"(?<![^\W_])copy(?![^\W_])", stem, re.IGNORECASE):
+        problems.append(Problem(path, 0, "copy-in-name", "tên có chữ “copy”, thường là bản sao bỏ quên", "đổi tên hoặc xóa", "warning"))
+    data, text = b"", None
+    try:
+        data = file.read_bytes()
+        text = textfile.decode(data)
+    except OSError as error:
+        problems.append(Problem(path, 0, "read", f"không đọc được: {error.strerror}", "kiểm tra tập tin và quyền đọc"))
+    except NotText as error:
+        problems.append(
+            Problem(path, error.line, "not-utf8", f"byte 0x{error.byte:02x} không phải UTF-8", "lưu lại tập tin với mã hóa UTF-8")
+        )
+    is_notebook = path.endswith(".ipynb")
+    document = (notebook if is_notebook else parse)(path, text) if text is not None else Document(path, ["?"])
+    problems += document.problems
+    page = page_of(document)
+    written = page.listed or page.draft or bool(document.regions)  # an empty page stays as it is
+    spans = {region.kind: _span(document, region) for region in document.regions}
+    sound = text is not None and written and not is_notebook and not document.problems
+    return Source(page, data, target, spans, sound)
+
+
+def _span(document: Document, region: Region) -> tuple[int, int]:
+    """First and last byte of a region, without the line end of its last marker."""
+    start = len("".join(document.lines[: region.start]).encode()) + len(BOM.encode()) * document.bom
+    return start, start + len("".join(document.lines[region.start : region.end + 1]).rstrip().encode())
+
+
+def _created(page: Page, navigation: Navigation) -> bytes:
+    bodies = navigation.bodies(page)
+    header, listing, footer = (regions.render(kind, bodies[kind]) for kind in ("Navigation", "Index", "Footer"))
+    return f"{header}\n# {page.title}\n\n{listing}\n\n{footer}\n".encode()
+
+
+def _plan_page(result: Plan, source: Source, navigation: Navigation, force: bool) -> None:
+    page, data = source.page, source.data
+    bodies = navigation.bodies(page)
+    newline = textfile.newline_of(data[:10_000].decode(errors="replace"))
+    if source.spans.keys() == bodies.keys() and all(
+        data[slice(*source.spans[kind])] == regions.render(kind, body, newline).encode() for kind, body in bodies.items()
+    ):
+        return
+    document = parse(page.path, data.decode())
+    doubts = [] if force else _hand_edits(document, bodies)
+    for region in document.regions:
+        if region.kind not in bodies:
+            what = "vùng Aero-Index chỉ có ở index.md hoặc README.md"
+            doubts.append(Problem(page.path, region.start + 1, "marker", what, "xóa vùng này (kể cả hai dòng dấu)"))
+    text = regions.splice(document.lines, document.first, document.regions, bodies)
+    new = (BOM * document.bom + text).encode()
+    if new != data:
+        result.texts[page.path] = new
+        if source.target is not None:
+            result.changes[page.path] = Change(source.target, data, new)
+            if not source.target.stat().st_mode & 0o222:
+                doubts.append(Problem(page.path, 0, "read-only", "tập tin chỉ đọc nên không ghi được", "cho phép ghi, ví dụ chmod u+w"))
+    result.problems += doubts
+
+
+def _hand_edits(document: Document, bodies: dict[Kind, str]) -> list[Problem]:
+    """An error for each region that was changed since it was written and does not say what it shall say."""
+    problems = []
+    for region in document.regions:
+        there = regions.body_of(region, document.lines).replace("\r\n", "\n").replace("\r", "\n")
+        wanted = bodies.get(region.kind, "")
+        if there != wanted and regions.edited(region, document.lines):
+            what = f"vùng {region.kind} đã bị sửa bằng tay; các dòng có dấu trừ (-) dưới đây sẽ mất"
+            cure = "chuyển phần cần giữ ra ngoài vùng, hoặc chạy với --force để ghi đè"
+            diff = unified_diff(document.path, there, wanted)
+            problems.append(Problem(document.path, region.start + 1, "region-edited", what, cure, detail=diff))
+    return problems
