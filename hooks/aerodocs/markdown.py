@@ -1,0 +1,159 @@
+"""The Python-Markdown extension that turns lessons into HTML: navigation regions, snippets, cells and formulas.
+
+It serves every builder that runs Python-Markdown extensions; what only mkdocs can do is in the hooks.
+"""
+
+import html
+import re
+import xml.etree.ElementTree as etree
+from pathlib import Path
+
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from math_core import LatexError, LatexToMathML
+from pymdownx.superfences import SuperFencesException, highlight_validator
+
+from aerodocs import regions, snippets
+from aerodocs.blocks import scan
+from aerodocs.regions import Kind
+
+# A paragraph that stands for a marker until the tree is built; Python-Markdown takes these control characters out of every text before.
+_TOKEN = "\x02aero-{}-{}\x03"
+_NAMED = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z][A-Za-z0-9]*;")  # entities of HTML that XML does not know
+_CLASSES: dict[Kind, str] = {"Navigation": "aero-header", "Index": "aero-index", "Footer": "aero-footer"}
+
+
+class LessonError(SuperFencesException):
+    """Something in a lesson that must not get onto a page: `file:line: what, cure`. The build stops at it."""
+
+
+class AeroExtension(Extension):
+    """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/`."""
+
+    def __init__(self, **kwargs: object):
+        self.config = {"root": [".", "folder of the course"]}
+        super().__init__(**kwargs)
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.preprocessors.register(_MarkerPreprocessor(md), "aero_markers", 28)  # after blanks are normalised, before fences are stashed
+        md.treeprocessors.register(_RegionTreeprocessor(md), "aero_regions", 8)  # after inline markup, before the table of contents
+        md.treeprocessors.register(_FormulaTreeprocessor(md), "aero_formulas", 9)
+        if "fenced_code_block" not in md.preprocessors:
+            raise ValueError("aerodocs.markdown needs pymdownx.superfences before it in markdown_extensions")
+        fences = md.preprocessors["fenced_code_block"].extension
+        fences.extend_super_fences("python", _PythonFence(Path(self.getConfig("root")) / "code"), _validate, None)
+
+
+def makeExtension(**kwargs: object) -> AeroExtension:
+    """Entry point of Python-Markdown."""
+    return AeroExtension(**kwargs)
+
+
+def _validate(language: str, inputs: dict, options: dict, attrs: dict, md: Markdown) -> bool:
+    md.preprocessors["fenced_code_block"].get_hl_settings()
+    return highlight_validator(language, inputs, options, attrs, md)
+
+
+class _PythonFence:
+    """Formatter of ```` ```python ```` fences: `.snippet` shows a symbol of the package, `.cell` its code without option lines."""
+
+    def __init__(self, code: Path):
+        self.code = code
+
+    def __call__(self, src: str, language: str, options: dict, md: Markdown, classes: list[str], id_value: str, attrs: dict) -> str:
+        highlight = md.preprocessors["fenced_code_block"].highlight
+        if "snippet" in classes:
+            lines = src.strip().splitlines()
+            reference = lines[-1] if lines else ""
+            try:
+                snippet = snippets.resolve(reference, self.code, docstring="#| docstring: true" in lines[:-1])
+            except snippets.SnippetError as error:
+                raise LessonError(f"{_place(md, reference)}: {error}") from None
+            title = f"{self.code.name}/{snippet.path} · {snippet.symbol}"
+            return highlight(snippet.source, language, {**options, "title": title}, md, classes=classes, id_value=id_value, attrs=attrs)
+        if "cell" in classes:
+            code = "\n".join(line for line in src.splitlines() if not line.startswith("#|"))
+            shown = highlight(code, language, options, md, classes=classes, id_value="", attrs=attrs)
+            return f'<div class="aero-cell" id="cell-{id_value}">{shown}<p class="aero-cell__note">Chưa ghi lại kết quả chạy của ô này.</p></div>'
+        return highlight(src, language, options, md, classes=classes, id_value=id_value, attrs=attrs)
+
+
+class _MarkerPreprocessor(Preprocessor):
+    """Puts a paragraph of its own in the place of each marker line that the indexer would recognise."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        text = [f"{line}\n" for line in lines]
+        found, problems = regions.find("", text, scan(text, sealed=regions.sealed))
+        if problems:  # the indexer reports them; the page shows the text as it is
+            return lines
+        lines = list(lines)
+        for region in found:
+            lines[region.start] = f"\n{_TOKEN.format(region.kind, 'start')}\n"
+            lines[region.end] = f"\n{_TOKEN.format(region.kind, 'end')}\n"
+        return "\n".join(lines).split("\n")
+
+
+class _RegionTreeprocessor(Treeprocessor):
+    """Gathers each region in one element that search leaves out, and moves the header behind the H1 that follows it.
+
+    mkdocs takes an H1 for the title of the page only if it comes first.
+    """
+
+    def run(self, root: etree.Element) -> None:
+        for kind, name in _CLASSES.items():
+            children = list(root)
+            texts = [(child.text or "") if child.tag == "p" else "" for child in children]
+            start, end = _TOKEN.format(kind, "start"), _TOKEN.format(kind, "end")
+            if start not in texts or end not in texts:
+                continue
+            first, last = texts.index(start), texts.index(end)
+            region = etree.Element("nav" if kind == "Navigation" else "div", {"class": name, "data-search-exclude": ""})
+            if kind == "Navigation":
+                region.set("aria-label", "Điều hướng khóa học")
+            for child in children[first : last + 1]:
+                root.remove(child)
+            for child in children[first + 1 : last]:
+                region.append(_without_heading(child))
+            after = first + 1 if kind == "Navigation" and first < len(root) and root[first].tag == "h1" else first
+            root.insert(after, region)
+
+
+def _without_heading(element: etree.Element) -> etree.Element:
+    """Generated headings do not belong into the page's table of contents."""
+    if element.tag in ("h2", "h3"):
+        element.attrib.update({"role": "heading", "aria-level": element.tag[1], "class": "aero-heading"})
+        element.attrib.pop("id", None)
+        element.tag = "p"
+    return element
+
+
+class _FormulaTreeprocessor(Treeprocessor):
+    """Turns what arithmatex has found into MathML."""
+
+    def __init__(self, md: Markdown):
+        super().__init__(md)
+        self.converter = LatexToMathML()
+
+    def run(self, root: etree.Element) -> None:
+        for element in root.iter():
+            if element.get("class") == "arithmatex" and element.text:
+                tex = element.text.strip()[2:-2].strip()  # arithmatex wraps a formula in \( \) or \[ \]
+                try:
+                    mathml = self.converter.convert_with_local_state(tex, displaystyle=element.tag == "div")
+                except LatexError as error:
+                    reason = " ".join(str(error).split())
+                    raise LessonError(f"{_place(self.md, tex)}: công thức không đọc được: {reason}") from None
+                element.text = None
+                element.append(etree.fromstring(_NAMED.sub(lambda match: html.unescape(match.group()), mathml)))
+
+
+def _place(md: Markdown, needle: str) -> str:
+    """`file:line` of the page being built where `needle` first stands, as far as the builder tells which page it is."""
+    relpath = md.treeprocessors["relpath"] if "relpath" in md.treeprocessors else None
+    file = getattr(relpath, "file", None)
+    if file is None:
+        return "?"
+    first = needle.strip().splitlines()[0] if needle.strip() else "```python {.snippet"
+    lines = file.content_string.splitlines()
+    return f"{file.src_uri}:{next((number for number, line in enumerate(lines, 1) if first in line), 1)}"
