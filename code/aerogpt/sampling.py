@@ -1,7 +1,7 @@
 """Choosing the next token from logits: greedy, temperature, top-k, top-p, min-p and the categorical draw.
 
 Every cut takes logits (..., V) and returns logits of the same shape in which a token that may not be chosen is
-`-inf`: the softmax that follows gives it probability exactly 0 and renormalises the rest. So cuts can be chained.
+``-inf``: the softmax that follows gives it probability exactly 0 and renormalises the rest. So cuts can be chained.
 """
 
 import math
@@ -19,7 +19,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide logits (..., V) by a temperature T > 0: below 1 the distribution sharpens, above 1 it flattens.
 
     p_i = exp(z_i / T) / sum_j exp(z_j / T), the Boltzmann distribution; Ackley, Hinton and Sejnowski (1985), section 2.
-    T -> 0 is `greedy`, but 0 itself cannot divide: ValueError, as for a negative or non-finite temperature.
+    T -> 0 is ``greedy``, but 0 itself cannot divide: ValueError, as for a negative or non-finite temperature.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive and finite, got {temperature!r}; for temperature 0 use greedy")
@@ -71,7 +71,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def _keep(logits: Tensor, kept: Tensor) -> Tensor:
-    """Logits with -inf where `kept` (same shape) is False. TypeError for whole numbers, which have no infinity."""
+    """Logits with -inf where ``kept`` (same shape) is False. TypeError for whole numbers, which have no infinity."""
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}; convert them with .float()")
     return logits.masked_fill(~kept, -math.inf)
@@ -80,7 +80,7 @@ def _keep(logits: Tensor, kept: Tensor) -> Tensor:
 def sample_categorical(probabilities: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Draw one id from each row of probabilities, or of weights that need not sum to 1: (..., V) -> ids (...).
 
-    `torch.multinomial` draws from at most 2**24 categories and raises RuntimeError for a negative, infinite or
+    ``torch.multinomial`` draws from at most 2**24 categories and raises RuntimeError for a negative, infinite or
     NaN weight and for a row of zeros.
     """
     *batch, size = probabilities.shape
@@ -88,7 +88,7 @@ def sample_categorical(probabilities: Tensor, *, generator: torch.Generator | No
     return torch.multinomial(rows, num_samples=1, generator=generator).reshape(batch)  # (N, 1) -> (...)
 
 
-# The cuts of `sample`, in the order in which they apply.
+# The cuts of ``sample``, in the order in which they apply.
 _CUTS = (top_k, top_p, min_p)
 
 
@@ -104,12 +104,12 @@ def sample(
     """Choose a token from each row of logits (..., V) -> ids (...): temperature, then the cuts, then the draw.
 
     Temperature 0 chooses the most probable token and draws nothing. A cut that is None does not apply.
-    ValueError for a bad option, and for a row that holds NaN or +inf or nothing but -inf.
+    ValueError for a bad option, and for a row that (divided by a tiny temperature) holds NaN or +inf or only -inf.
     """
-    if not logits.amax(dim=-1).isfinite().all():
-        raise ValueError("a row of logits has no finite maximum: it holds NaN or +inf, or every token is -inf")
     if temperature != 0:
         logits = apply_temperature(logits.float(), temperature)
+    if not logits.amax(dim=-1).isfinite().all():
+        raise ValueError(f"at temperature {temperature} a row of logits holds NaN or +inf, or nothing but -inf")
     for cut, argument in zip(_CUTS, (top_k, top_p, min_p)):
         if argument is not None:
             logits = cut(logits, argument)
