@@ -29,20 +29,21 @@ class LessonError(SuperFencesException):
 
 
 class AeroExtension(Extension):
-    """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/`."""
+    """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/`; `error`: the LessonError to raise."""
 
     def __init__(self, **kwargs: object):
-        self.config = {"root": [".", "folder of the course"]}
+        self.config = {"root": [".", "folder of the course"], "error": [LessonError, "class of errors"]}
         super().__init__(**kwargs)
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.preprocessors.register(_MarkerPreprocessor(md), "aero_markers", 28)  # after blanks are normalised, before fences are stashed
         md.treeprocessors.register(_RegionTreeprocessor(md), "aero_regions", 8)  # after inline markup, before the table of contents
-        md.treeprocessors.register(_FormulaTreeprocessor(md), "aero_formulas", 9)
+        md.treeprocessors.register(_FormulaTreeprocessor(md, self.getConfig("error")), "aero_formulas", 9)
         if "fenced_code_block" not in md.preprocessors:
             raise ValueError("aerodocs.markdown needs pymdownx.superfences before it in markdown_extensions")
         fences = md.preprocessors["fenced_code_block"].extension
-        fences.extend_super_fences("python", _PythonFence(Path(self.getConfig("root")) / "code"), _validate, None)
+        fence = _PythonFence(Path(self.getConfig("root")) / "code", self.getConfig("error"))
+        fences.extend_super_fences("python", fence, _validate, None)
 
 
 def makeExtension(**kwargs: object) -> AeroExtension:
@@ -58,8 +59,9 @@ def _validate(language: str, inputs: dict, options: dict, attrs: dict, md: Markd
 class _PythonFence:
     """Formatter of ```` ```python ```` fences: `.snippet` shows a symbol of the package, `.cell` its code without option lines."""
 
-    def __init__(self, code: Path):
+    def __init__(self, code: Path, error: type[LessonError]):
         self.code = code
+        self.error = error
 
     def __call__(self, src: str, language: str, options: dict, md: Markdown, classes: list[str], id_value: str, attrs: dict) -> str:
         highlight = md.preprocessors["fenced_code_block"].highlight
@@ -69,7 +71,7 @@ class _PythonFence:
             try:
                 snippet = snippets.resolve(reference, self.code, docstring="#| docstring: true" in lines[:-1])
             except snippets.SnippetError as error:
-                raise LessonError(f"{_place(md, reference)}: {error}") from None
+                raise self.error(f"{_place(md, reference)}: {error}") from None
             title = f"{self.code.name}/{snippet.path} · {snippet.symbol}"
             return highlight(snippet.source, language, {**options, "title": title}, md, classes=classes, id_value=id_value, attrs=attrs)
         if "cell" in classes:
@@ -131,19 +133,22 @@ def _without_heading(element: etree.Element) -> etree.Element:
 class _FormulaTreeprocessor(Treeprocessor):
     """Turns what arithmatex has found into MathML."""
 
-    def __init__(self, md: Markdown):
+    def __init__(self, md: Markdown, error: type[LessonError]):
         super().__init__(md)
-        self.converter = LatexToMathML()
+        self.error = error
+        self.converter = LatexToMathML(fancy_error=False)
 
     def run(self, root: etree.Element) -> None:
         for element in root.iter():
             if element.get("class") == "arithmatex" and element.text:
-                tex = element.text.strip()[2:-2].strip()  # arithmatex wraps a formula in \( \) or \[ \]
+                # arithmatex wraps a formula in \( \) or \[ \], and escapes for HTML what it has found as a block
+                display = element.tag == "div"
+                tex = (html.unescape(element.text) if display else element.text).strip()[2:-2].strip()
                 try:
-                    mathml = self.converter.convert_with_local_state(tex, displaystyle=element.tag == "div")
+                    mathml = self.converter.convert_with_local_state(tex, displaystyle=display)
                 except LatexError as error:
-                    reason = " ".join(str(error).split())
-                    raise LessonError(f"{_place(self.md, tex)}: công thức không đọc được: {reason}") from None
+                    at, _, reason = str(error).partition(": ")
+                    raise self.error(f"{_place(self.md, tex)}: công thức không đọc được ở ký tự {int(at) + 1}: {reason}") from None
                 element.text = None
                 element.append(etree.fromstring(_NAMED.sub(lambda match: html.unescape(match.group()), mathml)))
 
@@ -155,5 +160,6 @@ def _place(md: Markdown, needle: str) -> str:
     if file is None:
         return "?"
     first = needle.strip().splitlines()[0] if needle.strip() else "```python {.snippet"
-    lines = file.content_string.splitlines()
-    return f"{file.src_uri}:{next((number for number, line in enumerate(lines, 1) if first in line), 1)}"
+    # The builder has stripped the front matter and may have renewed the regions: lines are counted in the author's file.
+    text = Path(file.src_dir, file.src_uri).read_text(encoding="utf-8") if file.src_dir else file.content_string
+    return f"{file.src_uri}:{next((number for number, line in enumerate(text.splitlines(), 1) if first in line), 1)}"
