@@ -87,7 +87,7 @@ def test_only_adapters_learn(model):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < losses[0] - 0.05
     for name in names:
         adapter = model.get_submodule(name)
         assert adapter.base.weight.grad is None
