@@ -56,9 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def add_usage(self, usage, actions, groups, prefix="cách dùng: "):
+        super().add_usage(usage, actions, groups, prefix)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python hooks/index.py", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
+        prog="python hooks/index.py", description=HELP, epilog=EPILOG, formatter_class=_HelpFormatter, add_help=False
     )
     add = parser.add_argument_group("tùy chọn").add_argument
     add("-h", "--help", action="help", help="in phần trợ giúp này")
@@ -121,4 +126,6 @@ def on_page_markdown(markdown, *, page, config, files):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # whatever the terminal's language is
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(main())

@@ -28,6 +28,7 @@ _HTML = [
         (r"<![A-Za-z]", ">"),
     )
 ]
+_DEEPEST = 100  # containers in each other; more of them are text, so that no line costs more than its length
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # A line that starts with anything else, outside every container, is the text of a paragraph.
 _SPECIAL = frozenset(" \t`~#<>-+*_=!?0123456789\r\n")
@@ -124,7 +125,7 @@ def scan(lines: list[str], first: int = 0, sealed: Callable[[list[str], int], in
             rest = rest[indent:]
             if not rest:
                 break
-            if indent >= 4:
+            if indent >= 4 or matched >= _DEEPEST:
                 break
             if rest[0] == ">":
                 kind, width = "quote", indent + (2 if rest[1:2] == " " else 1)
@@ -147,12 +148,12 @@ def scan(lines: list[str], first: int = 0, sealed: Callable[[list[str], int], in
             paragraph = -1
             if isinstance(start, Block):
                 blocks.append(start)
-            elif start.kind != "fence" and start.ends(rest, 2):
+            elif start.kind != "fence" and start.ends(rest, 0):
                 blocks.append(start.block(number + 1, True))
             else:
                 leaf = start
         elif indent < 4 and paragraph >= 0 and not unmatched and not opened and re.fullmatch(r"=+|-+", rest.rstrip()):
-            text = " ".join(part.strip(" \t\r\n>") for part in lines[paragraph:number])
+            text = " ".join(part.strip(" \t\r\n>" if stack else None) for part in lines[paragraph:number])
             blocks.append(Block("heading", paragraph, number + 1, len(stack), at + indent, 1 if rest[0] == "=" else 2, text))
             paragraph = -1
         elif indent < 4 and _RULE.match(rest):
@@ -235,13 +236,19 @@ def _leaf_start(rest: str, number: int, depth: int, indent: int) -> Block | _Lea
 def front_matter(lines: list[str]) -> tuple[int, dict]:
     """Number of lines that YAML front matter takes at the start of a file, and its data; (0, {}) where there is none.
 
-    As in mkdocs, lines between two rules are front matter only if they hold a mapping. Raises yaml.YAMLError, with a place in
+    As in mkdocs, lines between two rules are front matter only if they hold a mapping (or nothing yet). Raises yaml.YAMLError, with a place in
     `problem_mark` where YAML knows one, if what looks like front matter does not parse.
     """
     if not lines or lines[0].rstrip() != "---":
         return 0, {}
     for number in range(1, len(lines)):
         if lines[number].rstrip() in ("---", "..."):
-            data = yaml.load("".join(lines[1:number]), _YamlLoader)
-            return (number + 1, data or {}) if data is None or isinstance(data, dict) else (0, {})
+            text = "".join(lines[1:number])
+            try:
+                data = yaml.load(text, _YamlLoader)
+            except yaml.YAMLError:
+                raise
+            except Exception as error:  # whatever its constructors meet: `2024-99-99`, `!!int x`
+                raise yaml.YAMLError(str(error)) from None
+            return (number + 1, data or {}) if isinstance(data, dict) or not text.strip() else (0, {})
     return 0, {}

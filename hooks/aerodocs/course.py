@@ -71,14 +71,14 @@ class Folder:
 class Course:
     """The tree over `pages`. Of two pages `index` and `README` in a folder the second is left out, as mkdocs does it."""
 
-    def __init__(self, pages: Iterable[Page], order: Order = "natural", portal: str = PORTAL):
+    def __init__(self, pages: Iterable[Page], order: Order = "natural"):
         self.order = order
         self.pages: dict[str, Page] = {page.path: page for page in pages}
         self.left_out = [page.path for page in self.pages.values() if self._beside_index(page)]
         for path in self.left_out:
             del self.pages[path]
         self.folders: dict[str, Folder] = {}
-        self._add_folders(portal)
+        self._add_folders()
         self._fill_folders()
         self.root = self.folders[""]
         sequence = list(self.root.walk())
@@ -89,7 +89,7 @@ class Course:
         stem, _, suffix = page.name.rpartition(".")
         return stem == "README" and any(page.path[: -len(page.name)] + "index" + end in self.pages for end in SUFFIXES)
 
-    def _add_folders(self, portal: str) -> None:
+    def _add_folders(self) -> None:
         indexes = {page.folder: page for page in self.pages.values() if is_index(page.path)}
         wanted = {""}
         for page in self.pages.values():
@@ -98,8 +98,8 @@ class Course:
         for path in sorted(wanted):
             index = indexes.get(path)
             if index is None:
-                title = readable(path.rpartition("/")[2]) if path else portal
-                index = Page(f"{path}/index.md".lstrip("/"), inline.escape(title), created=True)
+                index = page_of(Document(f"{path}/index.md".lstrip("/"), []))
+                index.created = True
                 self.pages[index.path] = index
             self.folders[path] = Folder(path, index)
         self.folders[""].index.icon = self.folders[""].index.icon or "🏠"
@@ -139,14 +139,15 @@ def page_of(document: Document, title: str | None = None) -> Page:
     path, meta = document.path, document.meta
     folder, _, name = path.rpartition("/")
     index = is_index(path)
-    fallback = (readable(folder.rpartition("/")[2]) or PORTAL) if index else readable(name.rpartition(".")[0]) or name
+    fallback = (readable(folder.rpartition("/")[2]) or PORTAL) if index else readable(name.rpartition(".")[0])
     number = meta.get("order")
     draft = meta.get("draft") is True
+    summary, icon = document.text("summary"), document.text("icon")
     return Page(
         path,
         title or title_source(document, fallback),
-        summary="\ufffd" not in (summary := inline.clean(str(meta.get("summary") or ""))) and summary or "",
-        icon=inline.to_link_text(icon) if isinstance(icon := meta.get("icon"), str) and not icon.isascii() else "",
+        summary=summary if "\ufffd" not in inline.to_plain(summary) else "",
+        icon=inline.to_link_text(icon) if not icon.isascii() and "\ufffd" not in icon else "",
         number=number if isinstance(number, (int, float)) and not isinstance(number, bool) and number == number else None,
         quick_nav=meta.get("quick_nav") is True,
         listed=not draft and (index or not document.empty),

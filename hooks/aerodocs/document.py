@@ -1,6 +1,7 @@
 """One lesson file, parsed: front matter, blocks, generated regions, title."""
 
 import json
+import re
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -11,8 +12,6 @@ from aerodocs.blocks import Block, front_matter, scan
 from aerodocs.problems import Problem
 from aerodocs.regions import Region
 from aerodocs.textfile import BOM, split_lines
-
-_LONGEST_TITLE = 1000
 
 
 @dataclass(slots=True)
@@ -34,18 +33,25 @@ class Document:
         """Source of the first H1 outside fences, comments, containers and generated regions; empty if there is none."""
         for block in self.blocks:
             if block.kind == "heading" and block.level == 1 and not block.depth and not self.generated(block.start):
-                return block.text[:_LONGEST_TITLE]
+                return block.text[: inline.LONGEST]
         return ""
 
     @property
     def empty(self) -> bool:
         """Whether the author has written nothing: blanks and comments alone."""
-        at = self.first
-        for part in sorted([*self.regions, *(block for block in self.blocks if block.kind == "comment")], key=lambda part: part.start):
-            if any(line.strip() for line in self.lines[at : part.start]):
-                return False
-            at = max(at, part.end + isinstance(part, Region))
-        return not any(line.strip() for line in self.lines[at:])
+        lines = self.lines[:]
+        for region in self.regions:
+            lines[region.start : region.end + 1] = [""] * (region.end + 1 - region.start)
+        for block in self.blocks:
+            if block.kind == "comment":
+                text = "".join(lines[block.start : block.end])
+                lines[block.start : block.end] = [_COMMENT.sub("", text), *[""] * (block.end - block.start - 1)]
+        return not any(line.strip() for line in lines[self.first :])
+
+    def text(self, key: str) -> str:
+        """A line of the front matter; empty if there is none, or a list or table in its place."""
+        value = self.meta.get(key)
+        return "" if value is None or isinstance(value, (dict, list, set, tuple)) else inline.clean(str(value))
 
     def generated(self, number: int) -> bool:
         """Whether the line `number` (from 0) belongs to a generated region."""
@@ -82,8 +88,8 @@ def notebook(path: str, text: str) -> Document:
         data = json.loads(text)
         cells = ["".join(cell["source"]) for cell in data["cells"] if cell["cell_type"] == "markdown"]
         code = any("".join(cell["source"]).strip() for cell in data["cells"] if cell["cell_type"] == "code")
-        meta = data.get("metadata", {})
-    except (ValueError, KeyError, TypeError) as error:
+        meta = dict(data.get("metadata", {}))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = Problem(path, getattr(error, "lineno", 1), "notebook", f"không đọc được notebook: {error}", "mở và lưu lại bằng Jupyter")
         return Document(path, [], problems=[problem])
     lines = split_lines("\n\n".join([*cells, "-" if code else ""]))
@@ -91,8 +97,8 @@ def notebook(path: str, text: str) -> Document:
 
 
 def readable(name: str) -> str:
-    """A file or folder name as words: `aero_llm_01_intro` becomes "aero llm 01 intro"."""
-    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ").split())
+    """A file or folder name as words: `aero_llm_01_intro` becomes "aero llm 01 intro"; a name without any stays as it is."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ").split()) or name
 
 
 def title_source(document: Document, fallback: str) -> str:
@@ -100,14 +106,14 @@ def title_source(document: Document, fallback: str) -> str:
 
     A candidate that is blank or holds U+FFFD, the trace of a broken encoding, is passed over.
     """
-    given = document.meta.get("title")
-    candidates = (inline.escape(str(given)) if given is not None else "", inline.heading(document.heading), inline.escape(fallback))
-    for source in candidates:
-        if "\ufffd" not in source and inline.to_plain(source):
+    for source in (inline.escape(document.text("title")), inline.heading(document.heading), inline.escape(fallback)):
+        plain = inline.to_plain(source)
+        if plain and "\ufffd" not in plain:
             return source
     return inline.escape(fallback.replace("\ufffd", "")) or "?"
 
 
+_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 _UNCLOSED = {
     "fence": ("khối mã", "dòng đóng ``` (cùng ký hiệu, ít nhất cùng độ dài)"),
     "comment": ("chú thích HTML", "-->"),

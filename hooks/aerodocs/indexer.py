@@ -13,6 +13,7 @@ import pathspec
 from aerodocs import regions, textfile
 from aerodocs.course import SUFFIXES, Course, Order, Page, page_of
 from aerodocs.document import Document, notebook, parse
+from aerodocs.inline import to_link_text
 from aerodocs.navigation import Navigation
 from aerodocs.problems import Problem
 from aerodocs.regions import Kind, Region
@@ -113,13 +114,23 @@ def unified_diff(path: str, old: str, new: str, created: bool = False) -> str:
 
 def _visible(line: str) -> str:
     text = line.rstrip("\r\n")
-    return text + line[len(text) :].removesuffix("\n").replace("\r", "\\r") if line.endswith("\n") else f"{line}\n\\ No newline at end of file"
+    end = line[len(text) :]
+    return text + end.removesuffix("\n").replace("\r", "\\r") if end else f"{text}\n\\ No newline at end of file"
 
 
 def _read(docs: Path, settings: Settings, problems: list[Problem], leftovers: list[Path]) -> Iterator[Source]:
-    excluded = pathspec.GitIgnoreSpec.from_lines(settings.exclude.splitlines())
-    for folder, folders, names in os.walk(docs):
+    excluded = pathspec.GitIgnoreSpec.from_lines(["/templates/", *settings.exclude.splitlines()])  # mkdocs leaves these out as well
+
+    def unreadable(error: OSError) -> None:
+        path = _relative(Path(error.filename), docs)
+        problems.append(Problem(path, 0, "read", f"không đọc được thư mục: {error.strerror}", "kiểm tra quyền đọc"))
+
+    for folder, folders, names in os.walk(docs, onerror=unreadable):
         base = Path(folder)
+        for name in [name for name in (*folders, *names) if not _is_text(name)]:
+            (folders if name in folders else names).remove(name)
+            path = _relative(base, docs) + "/" + os.fsencode(name).decode(errors="backslashreplace")
+            problems.append(Problem(path.removeprefix("./"), 0, "name", "tên không phải UTF-8", "đổi tên bằng các ký tự UTF-8"))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in [name for name in folders if (base / name).is_symlink()]:
             folders.remove(name)
@@ -136,6 +147,11 @@ def _read(docs: Path, settings: Settings, problems: list[Problem], leftovers: li
             yield _source(docs, base / name, path, problems)
 
 
+def _is_text(name: str) -> bool:
+    """Whether the bytes of a file name are UTF-8; Python hands others on as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def _relative(file: Path, docs: Path) -> str:
     return file.relative_to(docs).as_posix()
 
@@ -144,7 +160,7 @@ def _source(docs: Path, file: Path, path: str, problems: list[Problem]) -> Sourc
     target: Path | None = file
     if file.is_symlink():
         target = None
-        if not file.resolve().is_relative_to(docs):
+        if not Path(os.path.realpath(file)).is_relative_to(docs):  # Path.resolve fails on a loop of links
             problems.append(
                 Problem(path, 0, "link-outside", "liên kết tượng trưng trỏ ra ngoài thư mục docs nên không được ghi", "chép tập tin vào docs", "warning")
             )
@@ -180,7 +196,7 @@ def _span(document: Document, region: Region) -> tuple[int, int]:
 def _created(page: Page, navigation: Navigation) -> bytes:
     bodies = navigation.bodies(page)
     header, listing, footer = (regions.render(kind, bodies[kind]) for kind in ("Navigation", "Index", "Footer"))
-    return f"{header}\n# {page.title}\n\n{listing}\n\n{footer}\n".encode()
+    return f"{header}\n# {to_link_text(page.title)}\n\n{listing}\n\n{footer}\n".encode()
 
 
 def _plan_page(result: Plan, source: Source, navigation: Navigation, force: bool) -> None:

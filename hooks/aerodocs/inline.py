@@ -10,7 +10,7 @@ _ATOM = re.compile(
     r"""(?P<code>(?P<ticks>(?<!`)`+(?!`))(?P<inside>[^`]|[^`].*?[^`])(?P=ticks)(?!`))
     | (?P<escape>\\[!-/:-@\[-`{-~])
     | (?P<comment><!--.*?-->)
-    | (?P<math>\$(?=[^\s$])(?P<tex>[^$]*?[^\s$\\])\$(?!\d))
+    | (?P<math>\$(?=[^\s$])(?P<tex>[^$`]*?[^\s$`\\])\$(?!\d))
     | (?P<tag></?[A-Za-z][^<>]*>)
     | (?P<entity>&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)
     | !?\[(?P<label>[^\[\]]*)\](?:\((?:[^()\s]|\([^()]*\))*(?:[ ]+"[^"]*")?\)|\[[^\[\]]*\])
@@ -20,8 +20,12 @@ _ATOM = re.compile(
 _STRONG = re.compile(r"(\*\*|__|~~)(?=\S)(.+?)(?<=\S)\1")
 _EMPHASIS = re.compile(r"(?<!\w)([*_])(?=[^\s*_])(.+?)(?<=[^\s*_])\1(?!\w)")
 _ATTRIBUTES = re.compile(r"(?<=\s)\{:?\s*[#.][^{}]*\}$")
-# Line and paragraph ends, other controls, and the marks that turn the direction of writing.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+# Line and paragraph ends, other controls, the marks that turn the direction of writing, and lone surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+# TeX that means the same and leaves the table, the link and the page alone.
+_TEX = {r"\|": r"\Vert ", "|": r"\vert ", "[": r"\lbrack ", "]": r"\rbrack ", "<": r"\lt ", ">": r"\gt "}
+_MARKS = "\\`*_~[]<>&$|"
+LONGEST = 1000  # characters of a title or summary; what is longer is cut
 # Private characters that stand for an atom while the text around it is worked on.
 _FIRST = 0xF0000
 
@@ -65,13 +69,13 @@ def to_link_text(source: str) -> str:
     def atom(match: re.Match[str]) -> str:
         if match["code"]:
             if "|" in match["inside"]:
-                return f"<code>{_entities(match['inside'].strip(), '&<|`')}</code>"
+                return f"<code>{_entities(match['inside'].strip(), _MARKS)}</code>"
             return match["code"]
         if match["escape"]:
             # GitHub turns `\|` in a cell to `|` before it reads the rest; the others mean the same everywhere.
             return match["escape"] if match["escape"][1] not in "&<$~|" else _entities(match["escape"][1], "&<$~|")
         if match["math"]:
-            tex = match["tex"].replace("|", r"\vert ").replace("[", r"\lbrack ").replace("]", r"\rbrack ")
+            tex = re.sub(r"\\.|[|<>\[\]]", lambda part: _TEX.get(part.group(), part.group()), match["tex"])
             return f"${tex}$"
         if match["entity"]:
             return match["entity"]
@@ -84,7 +88,7 @@ def to_link_text(source: str) -> str:
 
 def escape(text: str) -> str:
     """Plain `text` as inline Markdown that shows exactly this text, fit for `to_link_text` and `to_plain`."""
-    return re.sub(r"[\\`*_\[\]<&$~|]", r"\\\g<0>", clean(text))
+    return re.sub(r"[\\`*_\[\]<&$~|#{]", r"\\\g<0>", clean(text))
 
 
 def _with_atoms(source: str, atom: Callable[[re.Match[str]], str], rest: Callable[[str], str]) -> str:
@@ -95,7 +99,7 @@ def _with_atoms(source: str, atom: Callable[[re.Match[str]], str], rest: Callabl
         kept.append(atom(match))
         return chr(_FIRST + len(kept) - 1)
 
-    source = re.sub(f"[{chr(_FIRST)}-{chr(0x10FFFF)}]", "", source)
+    source = re.sub(f"[{chr(_FIRST)}-{chr(0x10FFFF)}]", "", source[:LONGEST])
     text = rest(_ATOM.sub(hold, source))
     return re.sub(f"[{chr(_FIRST)}-{chr(0x10FFFF)}]", lambda match: kept[ord(match.group()) - _FIRST], text)
 

@@ -12,7 +12,7 @@ from aerodocs.textfile import newline_of, split_lines
 Kind = Literal["Navigation", "Index", "Footer"]
 
 _MARKER = re.compile(r"<!-- Aero-(Navigation|Index|Footer)-(Start|End)(?: sum=([0-9a-f]{10}))? -->")
-_ALMOST = re.compile(r"<!--[ \t]*Aero-(?:Navigation|Index|Footer)-(?:Start|End)\b.*-->", re.IGNORECASE)
+_ALMOST = re.compile(r"<!--[ \t]*Aero-\w+-(?:Start|End)\b.*-->", re.IGNORECASE)
 _RESTORE = "xóa vùng này (kể cả hai dòng dấu) rồi chạy lại python hooks/index.py để tạo vùng mới"
 
 

@@ -30,7 +30,7 @@ def load(file: Path) -> dict:
     """The data of a `mkdocs.yml`. Raises UsageError if it cannot be read."""
     try:
         data = yaml.load(file.read_bytes(), _Loader)
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except Exception as error:  # YAML's own, the file system's, and whatever a value such as `2024-99-99` raises
         raise UsageError(f"{file}: không đọc được: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise UsageError(f"{file}: phải là một bảng YAML (khóa: giá trị)")

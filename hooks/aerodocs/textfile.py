@@ -1,5 +1,6 @@
 """Text files byte for byte: reading without losing anything, writing without tearing anything."""
 
+import contextlib
 import os
 import re
 import tempfile
@@ -69,14 +70,15 @@ class Change:
             mode = 0o666 & ~_umask()
         else:
             mode = self.target.stat().st_mode & 0o7777
-        handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=f".{self.target.name[:100]}.", suffix=".aero-tmp")
+        handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=".", suffix=".aero-tmp")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(self.new)
             os.chmod(name, mode)
             os.replace(name, self.target)
         except BaseException:
-            os.unlink(name)
+            with contextlib.suppress(OSError):
+                os.unlink(name)
             raise
 
 
@@ -89,5 +91,6 @@ def _umask() -> int:
 def remove_leftovers(files: list[Path], older_than: float = 60.0) -> None:
     """Delete temporary files that killed runs have left, unless they are so young (seconds) that another run may be at work."""
     for path in files:
-        if path.exists() and time.time() - path.stat().st_mtime > older_than:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another run was faster, or it is not ours to delete
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
