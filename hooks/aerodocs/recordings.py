@@ -13,6 +13,7 @@ from aerodocs.fingerprints import cell_keys, file_key
 from aerodocs.textfile import Change
 
 SCHEMA = 1
+FIGURE = "application/vnd.aero.figure+json"  # output data of a figure: its files, alternative text and size
 
 
 class RecordingError(Exception):
@@ -91,29 +92,29 @@ def read(root: Path, lesson: str, device: str) -> Recording | None:
     return load(file) if file.is_file() else None
 
 
-def save(root: Path, recording: Recording, figures: dict[str, bytes]) -> bool:
-    """Write a recording and its figures, and remove figures that it does not use any more; False if nothing but the provenance would change."""
+def save(root: Path, recording: Recording, figures: dict[str, bytes]) -> None:
+    """Write a recording with its figures, and remove the figures that it does not show any more."""
     file = file_of(root, recording.lesson, recording.device)
-    folder = file.parent
-    old = file.read_bytes() if file.is_file() else None
-    if old is not None and _same_results(file, recording) and all(_bytes(folder / name) == data for name, data in figures.items()):
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in figures.items():
-        Change(folder / name, _bytes(folder / name), data).write()
-    Change(file, old, dump(recording)).write()
-    for path in folder.glob(f"{recording.device}-*"):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for path, data in [*((file.parent / name, data) for name, data in figures.items()), (file, dump(recording))]:
+        Change(path, path.read_bytes() if path.is_file() else None, data).write()
+    for path in file.parent.glob(f"{recording.device}-*"):
         if path.name not in figures:
             path.unlink()
-    return True
 
 
-def stale_cells(root: Path, lesson: Lesson, recording: Recording | None) -> list[str]:
-    """Ids of the cells of `lesson` that `recording` does not show as they are now; all of them if code or data that they used has changed."""
-    cells = lesson.cells
+def figure_names(recording: Recording) -> set[str]:
+    """Files beside the recording that its outputs show."""
+    outputs = [output["data"][FIGURE] for cell in recording.cells for output in cell.outputs if FIGURE in output.get("data", {})]
+    return {figure[kind] for figure in outputs for kind in ("light", "dark")}
+
+
+def stale_cells(root: Path, lesson: Lesson, recording: Recording | None, device: str) -> list[str]:
+    """Ids of the cells of `lesson` for `device` that `recording` does not show as they are now; all if code or data that they used has changed."""
+    cells = [cell for cell in lesson.cells if device in cell.options.device]
     if recording is None or code_changes(root, recording):
         return [cell.id for cell in cells]
-    keys = cell_keys(cells)
+    keys = cell_keys(lesson.cells)
     records = {record.id: record for record in recording.cells}
     return [
         cell.id
@@ -134,15 +135,3 @@ def devices_of(lesson: Lesson) -> list[str]:
 
 def _seal(data: dict) -> str:
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _same_results(file: Path, recording: Recording) -> bool:
-    try:
-        old = load(file)
-    except RecordingError:
-        return False
-    return (old.cells, old.code) == (recording.cells, recording.code)
-
-
-def _bytes(file: Path) -> bytes | None:
-    return file.read_bytes() if file.is_file() else None
