@@ -2,23 +2,19 @@
 
 import difflib
 import errno
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pathspec
-
-from aerodocs import regions, textfile
-from aerodocs.course import SUFFIXES, Course, Order, Page, page_of
-from aerodocs.document import Document, notebook, parse
+from aerodocs import files, regions, textfile
+from aerodocs.course import Course, Order, Page, page_of
+from aerodocs.document import Document, parse
 from aerodocs.inline import to_link_text
 from aerodocs.navigation import Navigation
 from aerodocs.problems import Problem
 from aerodocs.regions import Kind, Region
 from aerodocs.settings import Settings
-from aerodocs.textfile import BOM, Change, Changed, NotText
+from aerodocs.textfile import BOM, Change, Changed
 
 
 @dataclass(slots=True)
@@ -66,10 +62,10 @@ def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool =
     `force` accepts regions that were edited by hand, which are errors otherwise.
     """
     docs = docs.resolve()
-    problems: list[Problem] = []
-    leftovers: list[Path] = []
-    sources = {source.page.path: source for source in _read(docs, settings, problems, leftovers)}
-    result = Plan(Course((source.page for source in sources.values()), order), problems=problems, leftovers=leftovers)
+    tree = files.walk(docs, settings.exclude)
+    problems = tree.problems
+    sources = {path: _source(docs, file, path, problems) for path, file in tree.pages.items()}
+    result = Plan(Course((source.page for source in sources.values()), order), problems=problems, leftovers=tree.leftovers)
     navigation = Navigation(result.course, settings)
     for page in result.course.pages.values():
         if page.created:
@@ -118,73 +114,15 @@ def _visible(line: str) -> str:
     return text + end.removesuffix("\n").replace("\r", "\\r") if end else f"{text}\n\\ No newline at end of file"
 
 
-def _read(docs: Path, settings: Settings, problems: list[Problem], leftovers: list[Path]) -> Iterator[Source]:
-    excluded = pathspec.GitIgnoreSpec.from_lines(["/templates/", *settings.exclude.splitlines()])  # mkdocs leaves these out as well
-
-    def unreadable(error: OSError) -> None:
-        path = _relative(Path(error.filename), docs)
-        problems.append(Problem(path, 0, "read", f"không đọc được thư mục: {error.strerror}", "kiểm tra quyền đọc"))
-
-    for folder, folders, names in os.walk(docs, onerror=unreadable):
-        base = Path(folder)
-        for name in [name for name in (*folders, *names) if not _is_text(name)]:
-            (folders if name in folders else names).remove(name)
-            path = _relative(base, docs) + "/" + os.fsencode(name).decode(errors="backslashreplace")
-            problems.append(Problem(path.removeprefix("./"), 0, "name", "tên không phải UTF-8", "đổi tên bằng các ký tự UTF-8"))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in [name for name in folders if (base / name).is_symlink()]:
-            folders.remove(name)
-            path = _relative(base / name, docs)
-            problems.append(
-                Problem(path, 0, "link-folder", "thư mục là liên kết tượng trưng nên không được đi vào", "dùng thư mục thật", "warning")
-            )
-        for name in sorted(names):
-            path = _relative(base / name, docs)
-            if textfile.TEMPORARY.fullmatch(name):
-                leftovers.append(base / name)
-            if name.startswith(".") or not name.endswith((*SUFFIXES, ".ipynb")) or excluded.match_file(path):
-                continue
-            yield _source(docs, base / name, path, problems)
-
-
-def _is_text(name: str) -> bool:
-    """Whether the bytes of a file name are UTF-8; Python hands others on as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def _relative(file: Path, docs: Path) -> str:
-    return file.relative_to(docs).as_posix()
-
-
 def _source(docs: Path, file: Path, path: str, problems: list[Problem]) -> Source:
-    target: Path | None = file
-    if file.is_symlink():
-        target = None
-        if not Path(os.path.realpath(file)).is_relative_to(docs):  # Path.resolve fails on a loop of links
-            problems.append(
-                Problem(path, 0, "link-outside", "liên kết tượng trưng trỏ ra ngoài thư mục docs nên không được ghi", "chép tập tin vào docs", "warning")
-            )
-    stem = path.rpartition("/")[2].rpartition(".")[0]
-    if re.search(r"(?<![^\W_])copy(?![^\W_])", stem, re.IGNORECASE):
-        problems.append(Problem(path, 0, "copy-in-name", "tên có chữ “copy”, thường là bản sao bỏ quên", "đổi tên hoặc xóa", "warning"))
-    data, text = b"", None
-    try:
-        data = file.read_bytes()
-        text = textfile.decode(data)
-    except OSError as error:
-        problems.append(Problem(path, 0, "read", f"không đọc được: {error.strerror}", "kiểm tra tập tin và quyền đọc"))
-    except NotText as error:
-        problems.append(
-            Problem(path, error.line, "not-utf8", f"byte 0x{error.byte:02x} không phải UTF-8", "lưu lại tập tin với mã hóa UTF-8")
-        )
-    is_notebook = path.endswith(".ipynb")
-    document = (notebook if is_notebook else parse)(path, text) if text is not None else Document(path, ["?"])
-    problems += document.problems
-    page = page_of(document)
-    written = page.listed or page.draft or bool(document.regions)  # an empty page stays as it is
-    spans = {region.kind: _span(document, region) for region in document.regions}
-    sound = text is not None and written and not is_notebook and not document.problems
-    return Source(page, data, target, spans, sound)
+    data, document, found = files.read(file, path, docs)
+    problems += found
+    parsed = document or Document(path, ["?"])
+    page = page_of(parsed)
+    written = page.listed or page.draft or bool(parsed.regions)  # an empty page stays as it is
+    spans = {region.kind: _span(parsed, region) for region in parsed.regions}
+    sound = document is not None and written and not path.endswith(".ipynb") and not parsed.problems
+    return Source(page, data, None if file.is_symlink() else file, spans, sound)
 
 
 def _span(document: Document, region: Region) -> tuple[int, int]:
