@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+from aerodocs import fonts
 from aerodocs.markdown import LessonError
 from mkdocs.exceptions import BuildError
+
+MATH_FONT = "assets/fonts/stix-two-math.woff"  # docs/assets/aero.css names it too
+
+_shown: set[str] = set()  # the characters of all formulas; `serve` may build pages one by one
 
 
 class PageError(LessonError, BuildError):
@@ -16,3 +21,15 @@ def on_config(config):
     options["root"] = str(Path(config.config_file_path).parent / options.get("root", "."))
     options["error"] = PageError
     return config
+
+
+def on_page_content(html, *, page, config, files):
+    """Remember what the formulas show."""
+    _shown.update(fonts.characters(html))
+
+
+def on_post_build(*, config):
+    """Write the font of the formulas."""
+    file = Path(config.site_dir, MATH_FONT)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(fonts.math_font(frozenset(_shown)))
