@@ -130,10 +130,10 @@ def _run(root: Path, lessons: list[Lesson], options: argparse.Namespace) -> int:
                 for outcome in outcomes:
                     bar.update(len(outcome.results))
                     lesson = by_path[outcome.job.lesson]
-                    problem = outcome.failure or _over_budget(outcome.results)
+                    problem = (outcome.line, outcome.failure) if outcome.failure else _over_budget(outcome)
                     if problem:
                         failed += 1
-                        tqdm.write(f"docs/{lesson.path}:{outcome.line or 1}: lỗi: {problem}", file=sys.stderr)
+                        tqdm.write(f"docs/{lesson.path}:{problem[0]}: lỗi: {problem[1]}", file=sys.stderr)
                     elif options.verify:
                         found = _differences(root, lesson, outcome)
                         failed += bool(found)
@@ -187,17 +187,19 @@ def _differences(root: Path, lesson: Lesson, outcome) -> list[str]:
     return found
 
 
-def _over_budget(results: list) -> str:
+def _over_budget(outcome) -> tuple[int, str] | None:
+    """Line and text of the first budget that a run has not kept."""
     total = 0
-    for result in results:
+    for cell, result in zip(outcome.job.cells, outcome.results):
         record: CellRecord = result.record
         lines = [line for output in record.outputs for line in [*output.get("text", []), *output.get("data", {}).get("text/plain", [])]]
         size = sum(len(line.encode()) for line in lines)
         if len(lines) > _CELL_LINES or size > _CELL_BYTES:
-            head, tail = "".join(lines[:5]), "".join(lines[-5:])
-            return f"ô #{record.id}: {len(lines)} dòng, {size:,} byte chữ, quá {_CELL_LINES} dòng hoặc {_CELL_BYTES:,} byte; in ít hơn\n{head}…\n{tail}"
+            shown = f"{''.join(lines[:5])}…\n{''.join(lines[-5:])}"
+            much = f"{len(lines)} dòng, {size:,} byte chữ, quá {_CELL_LINES} dòng hoặc {_CELL_BYTES:,} byte"
+            return cell.line, f"ô #{cell.id}: {much}; in ít hơn\n{shown}"
         total += sum(map(len, result.files.values())) + sum(len(str(output)) for output in record.outputs)
-    return f"cả bài nặng {total:,} byte, quá {_LESSON_BYTES:,}; in và vẽ ít hơn" if total > _LESSON_BYTES else ""
+    return (1, f"cả bài nặng {total:,} byte, quá {_LESSON_BYTES:,}; in và vẽ ít hơn") if total > _LESSON_BYTES else None
 
 
 def _collect(root: Path, lessons: list[Lesson]) -> int:

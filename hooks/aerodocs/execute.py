@@ -30,6 +30,7 @@ _KEPT = 32_000  # bytes read from either end of what a cell has printed
 _MEMORY = 12 * 2**30  # bytes that a lesson may allocate
 _FILE = 2 * 2**30  # bytes that a lesson may write into one file
 _LONGEST_VALUE = 200
+_UNBUFFERED = 2  # _IONBF of <stdio.h>
 _TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "image/png")
 
 
@@ -217,15 +218,16 @@ class _Capture:
         for number, (name, file) in enumerate(self.files.items(), 1):
             getattr(sys, name).flush()
             os.dup2(file.fileno(), number)
-            setattr(sys, name, open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1 << 16))
+            setattr(sys, name, open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1))
         self.libc = ctypes.CDLL(None)
+        for name in self.files:  # what C prints comes in its turn
+            self.libc.setvbuf(ctypes.c_void_p.in_dll(self.libc, name), None, _UNBUFFERED, 0)
 
     def take(self) -> list[tuple[str, bytes, int]]:
         """What came since the last call: stream, its bytes (of very many the first and the last), how many there were."""
         taken = []
         sys.stdout.flush()
         sys.stderr.flush()
-        self.libc.fflush(None)
         for name, file in self.files.items():
             start, end = self.read[name], os.fstat(file.fileno()).st_size
             self.read[name] = end
