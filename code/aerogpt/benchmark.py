@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from aerogpt.config import GPTConfig
 
@@ -61,26 +62,30 @@ def measure_together(
     device: str | torch.device = "cpu",
     clock: Callable[[], float] = time.perf_counter,
     synchronize: Callable[[], None] | None = None,
+    progress: bool = False,
 ) -> dict[str, Timing]:
     """Time several functions in turn, so that a disturbance of the machine meets all of them.
 
-    Each is called `warmup` times without the clock (first calls compile, allocate and fill caches). Then `repeats` times
-    every function runs once, with a wait for the device before the clock starts and before it stops.
+    Each is called `warmup` times without the clock (first calls compile, allocate and fill caches). Then every function
+    runs once, `repeats` times over, with a wait for the device before the clock starts and before it stops.
     """
     if repeats < 1 or warmup < 0:
         raise ValueError(f"repeats must be at least 1 and warmup at least 0, not {repeats} and {warmup}")
     synchronize = synchronize or synchronizer(device)
-    for function in functions.values():
-        for _ in range(warmup):
-            function()
     seconds = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            synchronize()
-            start = clock()
-            function()
-            synchronize()
-            seconds[name].append(clock() - start)
+    with tqdm(total=(warmup + repeats) * len(functions), unit=" lần", leave=False, disable=not progress) as bar:
+        for function in functions.values():
+            for _ in range(warmup):
+                function()
+                bar.update()
+        for _ in range(repeats):
+            for name, function in functions.items():
+                synchronize()
+                start = clock()
+                function()
+                synchronize()
+                seconds[name].append(clock() - start)
+                bar.update()
     return {name: Timing(tuple(times)) for name, times in seconds.items()}
 
 
@@ -92,8 +97,8 @@ def measure(function: Callable[[], object], **options) -> Timing:
 def forward_flops(config: GPTConfig, batch_size: int, length: int) -> int:
     """Floating-point operations of the matrix products in one forward pass, logits of every position included.
 
-    A multiplication and an addition count as two. Every weight matrix is used once a token; the scores and the weighted
-    values of attention take 4 T^2 C a layer, counted in full as is usual although the causal half is never needed
+    A multiplication and an addition count as two. Every weight matrix is used once a token; scores and weighted values
+    of attention take 4 T^2 C a layer, counted in full as is usual although the causal half is never needed
     (Kaplan et al. 2020, arXiv:2001.08361, table 1; Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
     """
     tokens = batch_size * length
@@ -107,7 +112,9 @@ def training_flops(config: GPTConfig, batch_size: int, length: int) -> int:
     return 3 * forward_flops(config, batch_size, length)
 
 
-def matmul_roofline(dtype: torch.dtype, device: str | torch.device = "cpu", size: int = 2048, repeats: int = 5) -> float:
+def matmul_roofline(
+    dtype: torch.dtype, device: str | torch.device = "cpu", size: int = 2048, repeats: int = 5
+) -> float:
     """FLOP/s of the fastest of `repeats` products of two square matrices: what no model on this machine can exceed."""
     left, right = torch.randn(2, size, size, device=device).to(dtype)
     return 2 * size**3 / measure(lambda: left @ right, repeats=repeats, device=device).low
@@ -174,11 +181,26 @@ def format_table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def report(name: str, rows: Sequence[Mapping[str, object]], packages: Sequence[str], args: argparse.Namespace) -> None:
-    """Print the rows of benchmark `name` as a table and write them with the environment to `args.out`, if given."""
+def ratio(what: str, value: float, bar: float | None = None, higher_is_better: bool = True) -> dict:
+    """One line of the table of ratios: what is compared, the value, and the bar that the course set itself, if any."""
+    reached = None if bar is None else (value >= bar) == higher_is_better or value == bar
+    return {"ratio": what, "value": value, "bar": bar, "reached": reached}
+
+
+def report(
+    name: str,
+    args: argparse.Namespace,
+    rows: Sequence[Mapping[str, object]],
+    ratios: Sequence[Mapping[str, object]] = (),
+    packages: Sequence[str] = ("torch",),
+) -> None:
+    """Print rows and ratios of benchmark `name` as tables; write them with the environment to `args.out`, if given."""
     found = environment(packages)
+    memory = peak_memory(args.device)
     print(f"{name}: {found['cpu']}, {', '.join(found['features'])}, {found['threads']} luồng, tải {found.get('load')}")
-    print(format_table(rows))
+    for table in filter(None, (rows, ratios)):
+        print(format_table(table))
     if args.out:
-        content = {"benchmark": name, "device": args.device, "environment": found, "rows": list(rows)}
+        content = {"benchmark": name, "device": args.device, "environment": found, "peak_memory_bytes": memory}
+        content |= {"rows": list(rows), "ratios": list(ratios)}
         args.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -80,31 +81,38 @@ def read_documents(paths: Sequence[str | os.PathLike]) -> list[str]:
 
 
 def split_documents(
-    documents: Iterable[str], validation: float = 0.1, block: int = 1000
+    documents: Iterable[str], validation: float = 0.1, block: int = 500
 ) -> tuple[list[str], list[str]]:
-    """Part documents into training and validation text: (training, validation), about `validation` of it held out.
+    """Part documents into training and validation text: (training, validation).
 
-    Documents are cut between paragraphs into blocks of at least `block` characters (the last may be shorter), and the
-    hash of a block's text alone decides its side: the same block falls on the same side however the corpus grows, and
-    a repeated one is never on both. Neighbouring blocks on one side stay one document.
+    Documents are cut between paragraphs into blocks of at least `block` characters (the last may be shorter). The blocks
+    whose text has the smallest hash are held out, until they are `validation` of all: the choice is repeatable, hardly
+    changes when the corpus grows, and a repeated block is never on both sides. Neighbours on one side stay together.
+    Raises ValueError unless 0 < validation < 1.
     """
     if not 0 < validation < 1:
         raise ValueError(f"validation must lie between 0 and 1, not {validation}")
-    sides = [], []
+    cut = []
     for document in documents:
         blocks = [""]
         for paragraph in document.strip().split("\n\n"):
             if len(blocks[-1]) >= block:
                 blocks.append("")
             blocks[-1] += paragraph.strip("\n") + "\n\n"
-        for held_out, run in itertools.groupby(blocks, key=lambda text: _uniform(text) < validation):
-            sides[held_out].append("".join(run))
+        cut.append(blocks)
+    counts = Counter(text for blocks in cut for text in blocks)
+    wanted = validation * sum(len(text) * count for text, count in counts.items())
+    held_out = set()
+    for text in sorted(counts, key=lambda text: hashlib.sha256(text.encode()).digest()):
+        if wanted <= 0:
+            break
+        held_out.add(text)
+        wanted -= len(text) * counts[text]
+    sides = [], []
+    for blocks in cut:
+        for is_held_out, run in itertools.groupby(blocks, key=held_out.__contains__):
+            sides[is_held_out].append("".join(run))
     return sides
-
-
-def _uniform(text: str) -> float:
-    """A number in [0, 1) that depends on `text` alone, the same in every process."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
 def synthetic_vietnamese(n_bytes: int, seed: int = 0) -> str:

@@ -18,6 +18,7 @@ from aerogpt.benchmark import (
     measure_together,
     parse_arguments,
     peak_memory,
+    ratio,
     report,
     training_flops,
 )
@@ -119,10 +120,18 @@ def test_the_environment_names_machine_and_versions():
 def test_the_report_prints_and_writes(tmp_path, capsys):
     out = tmp_path / "result.json"
     args = argparse.Namespace(out=out, device="cpu")
-    report("thử", [{"tên": "a", "giây": 0.12345}, {"tên": "bcd", "giây": 2}], ["torch"], args)
+    report("thử", args, [{"tên": "a", "giây": 0.12345}, {"tên": "bcd", "giây": 2}], [ratio("a/b", 1.5, 1.4)])
     printed = capsys.readouterr().out
-    assert "a    0.123" in printed and "bcd  2" in printed
-    assert json.loads(out.read_text(encoding="utf-8"))["rows"][0] == {"tên": "a", "giây": 0.12345}
+    assert "a    0.123" in printed and "bcd  2" in printed and "a/b    1.5    1.4  True" in printed
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["rows"][0] == {"tên": "a", "giây": 0.12345}
+    assert written["ratios"] == [{"ratio": "a/b", "value": 1.5, "bar": 1.4, "reached": True}]
+
+
+def test_a_bar_is_reached_from_the_right_side():
+    assert [ratio("", value, 2.0)["reached"] for value in (1.0, 2.0, 3.0)] == [False, True, True]
+    assert [ratio("", value, 2.0, higher_is_better=False)["reached"] for value in (1.0, 2.0, 3.0)] == [True, True, False]
+    assert ratio("", 1.0)["reached"] is None
 
 
 def test_a_table_aligns_its_columns():

@@ -110,21 +110,24 @@ def test_a_missing_path_is_named():
 
 def test_the_split_keeps_every_paragraph_on_one_side_only():
     documents = ["\n\n".join(f"đoạn {i} của {k}" + " chữ" * 20 for i in range(100)) for k in range(5)]
-    training, validation = split_documents(documents, validation=0.2, block=300)
+    training, validation = split_documents([*documents, documents[0]], validation=0.2, block=300)
     paragraphs = [{p for text in side for p in text.split("\n\n") if p} for side in (training, validation)]
     assert not paragraphs[0] & paragraphs[1]
     assert paragraphs[0] | paragraphs[1] == {p for document in documents for p in document.split("\n\n")}
-    assert 0.1 < len(paragraphs[1]) / 500 < 0.3
 
 
-def test_the_split_of_a_block_does_not_depend_on_the_rest():
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_the_split_has_the_wanted_size_up_to_one_block(share):
+    training, validation = split_documents([f"văn bản {i:04d}" for i in range(1000)], share)
+    assert (len(training), len(validation)) == (1000 - 1000 * share, 1000 * share)
+
+
+def test_the_split_depends_on_the_texts_and_not_on_their_order():
     documents = [f"văn bản số {i}" for i in range(200)]
-    training, validation = split_documents(documents)
-    assert split_documents(documents[50:]) == (
-        [text for text in training if int(text.split()[-1]) >= 50],
-        [text for text in validation if int(text.split()[-1]) >= 50],
-    )
-    assert 5 < len(validation) < 40
+    expected = [sorted(side) for side in split_documents(documents)]
+    assert [sorted(side) for side in split_documents(documents[::-1])] == expected
+    held_out = {text for text in split_documents([*documents, "mới"])[1]} ^ set(expected[1])
+    assert len(held_out) <= 2  # a grown corpus moves the border and no more
 
 
 @pytest.mark.parametrize("validation", [0, 1, -0.1, float("nan")])

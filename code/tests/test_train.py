@@ -337,6 +337,7 @@ def small_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     sentences = synthetic_vietnamese(12_000).split("\n")
     (folder / "text.txt").write_text("\n\n".join(sentences), encoding="utf-8")
+    (folder / "short.txt").write_text("Một câu.", encoding="utf-8")
     BPETokenizer.train(sentences, 300).save(folder / "bpe.json")
     return folder
 
@@ -377,13 +378,13 @@ def test_torchrun_runs_the_command_in_two_processes(small_text, tmp_path):
         (["--dtype", "float16"], "float16"),
         (["--batch-size", "3", "--accumulation", "2"], "batch_size=3"),
         (["--validation", "1.5"], "1.5"),
-        (["--validation", "0.0000001"], "không đủ"),
+        (["--corpus", "{folder}/short.txt"], "không đủ"),
         (["--resume"], "checkpoint.pt"),
         (["--steps", "0"], "steps"),
     ],
 )
 def test_bad_input_to_the_command_is_one_line(small_text, tmp_path, capsys, more, message):
-    assert main(command(small_text, tmp_path / "out", *more)) == 1
+    assert main(command(small_text, tmp_path / "out", *(word.format(folder=small_text) for word in more))) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and error.startswith("lỗi: ")
 
