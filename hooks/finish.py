@@ -6,6 +6,7 @@ from aerodocs import fonts
 from aerodocs.markdown import LessonError
 from mkdocs.exceptions import BuildError
 
+BRANCH = "main"
 MATH_FONT = "assets/fonts/stix-two-math.woff"  # docs/assets/aero.css names it too
 
 _shown: set[str] = set()  # the characters of all formulas; `serve` may build pages one by one
@@ -20,6 +21,8 @@ def on_config(config):
     options = config.mdx_configs.setdefault("aerodocs.markdown", {})
     options["root"] = str(Path(config.config_file_path).parent / options.get("root", "."))
     options["error"] = PageError
+    if config.repo_url:
+        config.edit_uri = f"edit/{BRANCH}/{Path(config.docs_dir).name}/"
     return config
 
 
