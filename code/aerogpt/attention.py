@@ -58,7 +58,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: f
     n_query, n_key = q.shape[-2], k.shape[-2]
     if mask is None and 1 < n_query < n_key:
         mask = causal_mask(n_query, n_key, q.device)
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None and n_query == n_key)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None and 1 < n_query == n_key)
 
 
 def online_softmax_attention(q: Tensor, k: Tensor, v: Tensor, block_size: int = 64) -> Tensor:
@@ -135,14 +135,15 @@ class KVCache:
                  dtype: torch.dtype = torch.float32, device: torch.device | str | None = None):
         if not 1 <= max_length <= config.n_ctx:
             raise ValueError(f"max_length must be in [1, n_ctx = {config.n_ctx}], got {max_length}")
-        shape = (config.n_layer, batch_size, config.n_head, max_length, config.head_size)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)      # (L, B, H, S, D)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        shape = (batch_size, config.n_head, max_length, config.head_size)   # (B, H, S, D)
+        # A tensor for each layer: torch.compile would copy all of one big tensor at each write into a part of it.
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
         self.length = 0
 
     def require(self, batch_size: int, n_new: int) -> None:
         """Raises ValueError unless ``n_new`` more tokens of ``batch_size`` sequences fit."""
-        _, rows, _, max_length, _ = self.keys.shape
+        rows, _, max_length, _ = self.keys[0].shape
         if batch_size != rows:
             raise ValueError(f"the cache was made for {rows} sequences, got {batch_size}")
         if self.length + n_new > max_length:
