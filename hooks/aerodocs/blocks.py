@@ -71,11 +71,14 @@ class _Leaf:
         return Block(self.kind, self.start, end, self.depth, self.indent, text=self.text, closed=closed)
 
 
-def scan(lines: list[str], first: int = 0, sealed: Callable[[list[str], int], int] | None = None) -> list[Block]:
+def scan(
+    lines: list[str], first: int = 0, sealed: Callable[[list[str], int], int] | None = None, indented: set[int] | None = None
+) -> list[Block]:
     """Blocks of the Markdown lines from `first` on, in order of their start; what is plain text yields none.
 
     `sealed(lines, number)` may return the last line of a part that starts with a comment at column 0 and is known to be well-formed (0: there
-    is none); it is passed over, and yields just the comments of one line that it starts and ends with.
+    is none); it is passed over, and yields just the comments of one line that it starts and ends with. `indented`, if given, receives the
+    numbers of the lines of indented code.
     """
     blocks: list[Block] = []
     stack: list[_Container] = []
@@ -169,6 +172,8 @@ def scan(lines: list[str], first: int = 0, sealed: Callable[[list[str], int], in
             del stack[matched:]
             if indent < 4:
                 paragraph = number
+            elif indented is not None:
+                indented.add(number)
     if leaf is not None:
         blocks.append(leaf.block(len(lines), leaf.depth > 0))
     return blocks
