@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from aerodocs import fonts
+from aerodocs.lessons import Site
 from aerodocs.markdown import LessonError
 from mkdocs.exceptions import BuildError
+from mkdocs.structure.files import File
 
 BRANCH = "main"
 MATH_FONT = "assets/fonts/stix-two-math.woff"  # docs/assets/aero.css names it too
@@ -21,6 +23,7 @@ def on_config(config):
     options = config.mdx_configs.setdefault("aerodocs.markdown", {})
     options["root"] = str(Path(config.config_file_path).parent / options.get("root", "."))
     options["error"] = PageError
+    options["site"] = Site({}, config.site_url or "", config.repo_url or "", config.remote_branch)
     if config.repo_url:
         config.edit_uri = f"edit/{BRANCH}/{Path(config.docs_dir).name}/"
     return config
@@ -29,6 +32,19 @@ def on_config(config):
 def on_page_content(html, *, page, config, files):
     """Remember what the formulas show."""
     _shown.update(fonts.characters(html))
+
+
+def on_env(env, *, config, files):
+    """Hand over to mkdocs what the pages show beside their text: figures and notebooks. It copies files after this event."""
+    for path, content in config.mdx_configs["aerodocs.markdown"]["site"].files.items():
+        source = {"content": content} if isinstance(content, bytes) else {"abs_src_path": str(content)}
+        files.append(File.generated(config, path, **source))
+
+
+def on_serve(server, *, config, builder):
+    """Build again when something is recorded."""
+    if (recordings := Path(config.mdx_configs["aerodocs.markdown"]["root"], "recordings")).is_dir():
+        server.watch(str(recordings))
 
 
 def on_post_build(*, config):

@@ -14,11 +14,12 @@ from aerodocs.problems import Problem
 
 Role = Literal["cell", "snippet", "fragment", "undeclared"]
 DEVICES = ("cpu", "cuda")
+LANGUAGES = ("python", "py", "python3")
 
 _INFO = re.compile(r"(?P<language>[\w#.+-]+)?\s*(?:\{(?P<attributes>[^{}]*)\})?")
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 VALUE = re.compile(r"\{cell:(?P<cell>[^\s.:{}]+)\.(?P<name>[^\s.:{}]+)(?::(?P<format>[^{}]*))?\}")
-_CODE_SPAN = re.compile(r"(?<!`)(?P<ticks>`+)(?!`)(?P<inside>.+?)(?<!`)(?P=ticks)(?!`)")
+CODE_SPAN = re.compile(r"(?<!`)(?P<ticks>`+)(?!`)(?P<inside>.+?)(?<!`)(?P=ticks)(?!`)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ _OPTION_CHECKS = {
 
 def _fence(document: Document, block: Block, problems: list[Problem]) -> Fence | None:
     info = _INFO.match(block.text)
-    if not info or info["language"] not in ("python", "py", "python3"):
+    if not info or info["language"] not in LANGUAGES:
         return None
     attributes = (info["attributes"] or "").split()
     roles = [role for role in ("cell", "snippet", "fragment") if f".{role}" in attributes]
@@ -181,13 +182,28 @@ def _fence(document: Document, block: Block, problems: list[Problem]) -> Fence |
             report("cell-empty", "ô không có mã", "viết mã hoặc xóa ô")
     elif lines:
         code = source
-    if role == "fragment":
+    if role in ("cell", "fragment"):
         try:
-            ast.parse(code)
+            tree = ast.parse(code)
+            for name, at in _documentation_uses(tree) if role == "cell" else ():
+                what = f"ô dùng {name}: chú thích và vị trí trong mã không tính là thay đổi nên kết quả có thể cũ mà không ai biết"
+                report("cell-source", what, "nhúng mã bằng khối .snippet", line + len(lines) + at)
         except (SyntaxError, ValueError) as error:
+            if role == "cell":  # magics of IPython, and errors on purpose
+                return Fence(role, line, line + 1 + len(lines), code, identifier, options)
             at = getattr(error, "lineno", None) or 1
             report("fragment", f"đoạn mã không đọc được: {getattr(error, 'msg', error)}", "sửa cú pháp, hoặc dùng ```text", line + at)
     return Fence(role, line, line + 1 + (len(lines) if role == "cell" else 0), code, identifier, options)
+
+
+def _documentation_uses(tree: ast.Module) -> list[tuple[str, int]]:
+    """Uses of what the key of a module leaves out, docstrings and source text, with their lines."""
+    return [
+        (name, node.lineno)
+        for node in ast.walk(tree)
+        if (name := getattr(node, "attr", getattr(node, "id", ""))) in ("__doc__", "getsource", "getsourcelines", "getdoc", "help")
+        and isinstance(node, ast.Name | ast.Attribute)
+    ]
 
 
 def _inside(line: str, indent: int) -> str:
@@ -205,6 +221,6 @@ def _values(document: Document) -> list[Value]:
         Value(number + 1, match["cell"], match["name"], match["format"] or "")
         for number, line in enumerate(document.lines[document.first :], document.first)
         if "{cell:" in line and number not in inside and not document.generated(number)
-        for span in _CODE_SPAN.finditer(line)
+        for span in CODE_SPAN.finditer(line)
         if (match := VALUE.fullmatch(span["inside"]))
     ]

@@ -12,10 +12,13 @@ from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexError, LatexToMathML
-from pymdownx.superfences import SuperFencesException, highlight_validator
+from pymdownx.superfences import highlight_validator
 
 from aerodocs import regions, snippets
 from aerodocs.blocks import scan
+from aerodocs.cells import LANGUAGES
+from aerodocs.lessons import Lessons, Site
+from aerodocs.page import LessonError, place
 from aerodocs.regions import Kind
 
 # A paragraph that stands for a marker until the tree is built; Python-Markdown takes these control characters out of every text before.
@@ -24,15 +27,16 @@ _NAMED = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z][A-Za-z0-9]*;")  # en
 _CLASSES: dict[Kind, str] = {"Navigation": "aero-header", "Index": "aero-index", "Footer": "aero-footer"}
 
 
-class LessonError(SuperFencesException):
-    """Something in a lesson that must not get onto a page: `file:line: what, cure`. The build stops at it."""
-
-
 class AeroExtension(Extension):
-    """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/`; `error`: the LessonError to raise."""
+    """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/` and `recordings/`; `error`: the LessonError to
+    raise; `site`: what a builder that copies files tells."""
 
     def __init__(self, **kwargs: object):
-        self.config = {"root": [".", "folder of the course"], "error": [LessonError, "class of errors"]}
+        self.config = {
+            "root": [".", "folder of the course"],
+            "error": [LessonError, "class of errors"],
+            "site": [Site(), "where files are copied to"],
+        }
         super().__init__(**kwargs)
 
     def extendMarkdown(self, md: Markdown) -> None:
@@ -42,8 +46,11 @@ class AeroExtension(Extension):
         if "fenced_code_block" not in md.preprocessors:
             raise ValueError("aerodocs.markdown needs pymdownx.superfences before it in markdown_extensions")
         fences = md.preprocessors["fenced_code_block"].extension
-        fence = _PythonFence(Path(self.getConfig("root")) / "code", self.getConfig("error"))
-        fences.extend_super_fences("python", fence, _validate, None)
+        root = Path(self.getConfig("root")).resolve()
+        lessons = Lessons(md, root, self.getConfig("site"), self.getConfig("error"))
+        fence = _PythonFence(root / "code", self.getConfig("error"), lessons)
+        for language in LANGUAGES:
+            fences.extend_super_fences(language, fence, _validate, None)
 
 
 def makeExtension(**kwargs: object) -> AeroExtension:
@@ -59,9 +66,10 @@ def _validate(language: str, inputs: dict, options: dict, attrs: dict, md: Markd
 class _PythonFence:
     """Formatter of ```` ```python ```` fences: `.snippet` shows a symbol of the package, `.cell` its code without option lines."""
 
-    def __init__(self, code: Path, error: type[LessonError]):
+    def __init__(self, code: Path, error: type[LessonError], lessons: Lessons):
         self.code = code
         self.error = error
+        self.lessons = lessons
 
     def __call__(self, src: str, language: str, options: dict, md: Markdown, classes: list[str], id_value: str, attrs: dict) -> str:
         highlight = md.preprocessors["fenced_code_block"].highlight
@@ -71,13 +79,15 @@ class _PythonFence:
             try:
                 snippet = snippets.resolve(reference, self.code, docstring="#| docstring: true" in lines[:-1])
             except snippets.SnippetError as error:
-                raise self.error(f"{_place(md, reference)}: {error}") from None
+                raise self.error(f"{place(md, reference)}: {error}") from None
             title = f"{self.code.name}/{snippet.path} · {snippet.symbol}"
             return highlight(snippet.source, language, {**options, "title": title}, md, classes=classes, id_value=id_value, attrs=attrs)
         if "cell" in classes:
-            code = "\n".join(line for line in src.splitlines() if not line.startswith("#|"))
-            shown = highlight(code, language, options, md, classes=classes, id_value="", attrs=attrs)
-            return f'<div class="aero-cell" id="cell-{id_value}">{shown}<p class="aero-cell__note">Chưa ghi lại kết quả chạy của ô này.</p></div>'
+            shown = self.lessons.cell_html(
+                id_value, src, lambda code: highlight(code, language, options, md, classes=classes, id_value="", attrs=attrs)
+            )
+            if shown:
+                return shown
         return highlight(src, language, options, md, classes=classes, id_value=id_value, attrs=attrs)
 
 
@@ -148,18 +158,6 @@ class _FormulaTreeprocessor(Treeprocessor):
                     mathml = self.converter.convert_with_local_state(tex, displaystyle=display)
                 except LatexError as error:
                     at, _, reason = str(error).partition(": ")
-                    raise self.error(f"{_place(self.md, tex)}: công thức không đọc được ở ký tự {int(at) + 1}: {reason}") from None
+                    raise self.error(f"{place(self.md, tex)}: công thức không đọc được ở ký tự {int(at) + 1}: {reason}") from None
                 element.text = None
                 element.append(etree.fromstring(_NAMED.sub(lambda match: html.unescape(match.group()), mathml)))
-
-
-def _place(md: Markdown, needle: str) -> str:
-    """`file:line` of the page being built where `needle` first stands, as far as the builder tells which page it is."""
-    relpath = md.treeprocessors["relpath"] if "relpath" in md.treeprocessors else None
-    file = getattr(relpath, "file", None)
-    if file is None:
-        return "?"
-    first = needle.strip().splitlines()[0] if needle.strip() else "```python {.snippet"
-    # The builder has stripped the front matter and may have renewed the regions: lines are counted in the author's file.
-    text = Path(file.src_dir, file.src_uri).read_text(encoding="utf-8") if file.src_dir else file.content_string
-    return f"{file.src_uri}:{next((number for number, line in enumerate(text.splitlines(), 1) if first in line), 1)}"

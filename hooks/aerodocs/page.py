@@ -1,0 +1,61 @@
+"""The page that a builder is rendering: its path, where it goes, and the place of something in its file."""
+
+import posixpath
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from markdown import Markdown
+from pymdownx.superfences import SuperFencesException
+
+
+class LessonError(SuperFencesException):
+    """Something in a lesson that must not get onto a page: `file:line: what, cure`. The build stops at it."""
+
+
+def path_of(md: Markdown) -> str:
+    """Path of the page relative to the docs folder; empty if the builder does not tell."""
+    if file := _mkdocs_file(md):
+        return file.src_uri
+    context = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # Zensical
+    return str(context.page.path) if context else ""
+
+
+def place(md: Markdown, needle: str) -> str:
+    """`file:line` of the page where `needle` first stands, as far as the builder tells which page it is."""
+    path = path_of(md)
+    if not path:
+        return "?"
+    first = needle.strip().splitlines()[0] if needle.strip() else "```python {.snippet"
+    file = _mkdocs_file(md)
+    # The builder has stripped the front matter and may have renewed the regions: lines are counted in the author's file.
+    if file is None:
+        docs = Path(md.preprocessors["rendering_context"].config["docs_dir"])
+        text = (docs / path).read_text(encoding="utf-8") if (docs / path).is_file() else ""
+    else:
+        text = Path(file.src_dir, file.src_uri).read_text(encoding="utf-8") if file.src_dir else file.content_string
+    return f"{path}:{next((number for number, line in enumerate(text.splitlines(), 1) if first in line), 1)}"
+
+
+def address_from(md: Markdown, target: str) -> str:
+    """Address, from the page, of the file that is at `target` in the site; right at every depth, and for `file://`."""
+    file = _mkdocs_file(md)
+    return quote(posixpath.relpath(target, posixpath.dirname(file.dest_uri) or "."))
+
+
+def site_address(md: Markdown, path: str) -> str:
+    """Address, from the root of the site, of what is at `path` in the docs folder."""
+    file = _mkdocs_file(md)
+    if path.endswith((".md", ".ipynb")):
+        stem = path.rpartition(".")[0]
+        if posixpath.basename(stem) in ("index", "README"):
+            folder = posixpath.dirname(stem)
+            path = f"{folder}/" if folder else ""
+        else:
+            path = f"{stem}/" if file.use_directory_urls else f"{stem}.html"
+    return quote(path)
+
+
+def _mkdocs_file(md: Markdown):
+    relpath = md.treeprocessors["relpath"] if "relpath" in md.treeprocessors else None
+    return getattr(relpath, "file", None)
