@@ -8,10 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from aerodocs import recordings, textfile
+from aerodocs import files, recordings
 from aerodocs.cells import DEVICES, Lesson, lesson_of
-from aerodocs.course import SUFFIXES
-from aerodocs.document import parse
 from aerodocs.fingerprints import cell_keys, file_key
 from aerodocs.problems import UsageError
 from aerodocs.recordings import CellRecord, Recording, RecordingError
@@ -31,9 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        docs, _ = find_course(None, Path.cwd())
-        root = docs.resolve().parent
-        lessons = _select(docs.resolve(), options.lessons)
+        docs, settings = find_course(None, Path.cwd())
+        docs = docs.resolve()
+        root = docs.parent
+        lessons = _select(docs, settings.exclude, options.lessons)
     except UsageError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         number, count = options.shard
         lessons = lessons[number - 1 :: count]
     if options.gc:
-        return _collect(root, _select(docs.resolve(), []))
+        return _collect(root, _select(docs, settings.exclude, []))
     problems = [problem for lesson in lessons for problem in lesson.problems if problem.severity == "error"]
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = [
         lesson
         for lesson in lessons
-        if lesson.path not in broken and (options.verify or stale[lesson.path] or (docs.resolve() / lesson.path in named and not options.changed))
+        if lesson.path not in broken and (options.verify or stale[lesson.path] or (docs / lesson.path in named and not options.changed))
     ]
     try:
         return _run(root, wanted, options) or int(bool(problems))
@@ -63,24 +62,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _select(docs: Path, names: list[str]) -> list[Lesson]:
+def _select(docs: Path, exclude: str, names: list[str]) -> list[Lesson]:
     """The lessons below `docs` that have cells, in the order of their paths; only those named, by file or folder, if any are."""
     wanted = [Path(name).resolve() for name in names]
     for name, path in zip(names, wanted):
         if not path.exists() or not path.is_relative_to(docs):
             raise UsageError(f"{name}: không có bài hay thư mục này trong {docs.name}/")
     lessons = []
-    for file in sorted(path for path in docs.rglob("*") if path.suffix in SUFFIXES and path.is_file()):
-        if wanted and not any(file.is_relative_to(path) for path in wanted):
+    for path, file in sorted(files.walk(docs, exclude).pages.items()):
+        if path.endswith(".ipynb") or (wanted and not any(file.is_relative_to(place) for place in wanted)) or b".cell" not in file.read_bytes():
             continue
-        data = file.read_bytes()
-        if b"{.cell" in data or b".cell " in data:
-            try:
-                document = parse(file.relative_to(docs).as_posix(), textfile.decode(data))
-            except textfile.NotText as error:
-                raise UsageError(f"{file}:{error.line}: không phải UTF-8") from None
-            if (lesson := lesson_of(document)).cells:
-                lessons.append(lesson)
+        _, document, problems = files.read(file, path, docs)
+        if document is None:
+            raise UsageError(str(problems[-1]))
+        if (lesson := lesson_of(document)).cells:
+            lessons.append(lesson)
     return lessons
 
 
@@ -165,8 +161,7 @@ def _save(root: Path, lesson: Lesson, outcome, commit: str) -> bool:
         pass  # it has been reported, and is written anew
     if old and old.code == recording.code and [c.key for c in old.cells] == [c.key for c in recording.cells] and not _differences(root, lesson, outcome):
         return False
-    files = {name: data for result in outcome.results for name, data in result.files.items()}
-    recordings.save(root, recording, files)
+    recordings.save(root, recording, {name: data for result in outcome.results for name, data in result.files.items()})
     return True
 
 

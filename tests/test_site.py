@@ -240,6 +240,15 @@ def test_works_when_started_elsewhere(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def test_reading_needs_no_torch(tmp_path):
+    libraries = ("torch", "IPython", "numpy", "matplotlib", "tiktoken", "aerogpt")
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nfor name in {libraries}:\n    sys.modules[name] = None\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", env=environment)
+    assert result.returncode == 0, result.stderr
+
+
 def test_serve_rebuilds_once_for_one_edit_and_never_by_itself(project):
     folder = project({"index.md": "# Cổng\n", "01_m/index.md": "# Mục\n", "01_m/01_a.md": "# Cũ\n"})
     with socket.socket() as free:
