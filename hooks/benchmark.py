@@ -1,6 +1,7 @@
 """Measure the generator's commands: `python hooks/benchmark.py index`. Prints a table; asserts nothing."""
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -12,29 +13,92 @@ import time
 from datetime import date
 from pathlib import Path
 
-INDEX = Path(__file__).with_name("index.py")
+from aerodocs.problems import UsageError
+
+HOOKS = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    if not any(options.docs.rglob("*.md")):
-        print(f"benchmark.py: {options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs", file=sys.stderr)
-        return 2
     print(f"{date.today()} · {platform.platform()} · {os.cpu_count()} lõi · Python {platform.python_version()}\n")
+    try:
+        options.measure(options)
+    except UsageError as error:
+        print(f"benchmark.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure_index(options: argparse.Namespace) -> None:
+    """The indexer on courses of several sizes: first run, and with nothing to do."""
+    if not any(options.docs.rglob("*.md")):
+        raise UsageError(f"{options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs")
     print("| trang | việc | giây: trung vị | nhỏ nhất | lớn nhất | trang/giây | bộ nhớ đỉnh, MB |")
     print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
     for pages in options.pages:
         with tempfile.TemporaryDirectory() as folder:
             tree = Path(folder, "docs")
+            command = [sys.executable, str(HOOKS / "index.py"), "--docs", str(tree)]
             cold = []
             for _ in range(options.repeats):
                 shutil.rmtree(tree, ignore_errors=True)
                 copy_tree(options.docs, tree, pages)
-                cold.append(measure([sys.executable, str(INDEX), "--docs", str(tree)]))
-            _row(pages, "lần đầu (ghi mọi trang)", cold)
-            _row(pages, "không có gì đổi", [measure([sys.executable, str(INDEX), "--docs", str(tree)]) for _ in range(options.repeats)])
-    return 0
+                cold.append(measure(command))
+            for what, runs in (("lần đầu (ghi mọi trang)", cold), ("không có gì đổi", [measure(command) for _ in range(options.repeats)])):
+                seconds = [run[0] for run in runs]
+                middle, memory = statistics.median(seconds), max(run[1] for run in runs)
+                figures = f"{middle:.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {pages / middle:,.0f} | {memory:.0f}"
+                print(f"| {pages:,} | {what} | {figures} |", flush=True)
+
+
+def measure_run(options: argparse.Namespace) -> None:
+    """Small lessons by `run.py`, as plain scripts one after another, and as notebooks; the overhead of a lesson; a course with nothing stale."""
+    code = "import torch\nimport matplotlib.pyplot as plt\nfrom IPython.display import display\nx = torch.linspace(-3, 3, 200)\nplt.plot(x, x.tanh())\nprint(x.sum())"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        scripts, notebooks = _lessons(root / "small", options.lessons, code)
+        _lessons(root / "empty", 2 * options.lessons, "None")
+        _lessons(root / "one", 1, "None")
+        run = [sys.executable, str(HOOKS / "run.py")]
+        nbclient = [sys.executable, "-m", "jupyter", "execute"]
+
+        def fresh(name: str, jobs: int) -> float:
+            shutil.rmtree(root / name / "recordings", ignore_errors=True)
+            return measure([*run, "--jobs", str(jobs)], cwd=root / name)[0]
+
+        rows = {
+            f"run.py, {options.lessons} bài nhỏ": lambda: fresh("small", os.cpu_count() or 1),
+            "cùng các ô, từng tập lệnh Python": lambda: sum(measure([sys.executable, str(script)])[0] for script in scripts),
+            "cùng các ô, từng notebook (jupyter execute)": lambda: sum(measure([*nbclient, str(notebook)])[0] for notebook in notebooks),
+            f"run.py, {2 * options.lessons} bài rỗng, lần lượt": lambda: fresh("empty", 1),
+            "run.py, 1 bài rỗng": lambda: fresh("one", 1),
+            f"run.py, {2 * options.lessons} bài, không bài nào cũ": lambda: measure(run, cwd=root / "empty")[0],
+        }
+        print("| việc | giây: trung vị | nhỏ nhất | lớn nhất |\n| :--- | ---: | ---: | ---: |")
+        middles = []
+        for what, once in rows.items():
+            seconds = [once() for _ in range(options.repeats)]
+            middles.append(statistics.median(seconds))
+            print(f"| {what} | {middles[-1]:.2f} | {min(seconds):.2f} | {max(seconds):.2f} |", flush=True)
+        print(f"\nNhanh hơn tập lệnh {middles[1] / middles[0]:.1f} lần, hơn notebook {middles[2] / middles[0]:.1f} lần.")
+        print(f"Mỗi bài rỗng tốn thêm {(middles[3] - middles[4]) / (2 * options.lessons - 1):.3f} giây.")
+
+
+def _lessons(root: Path, count: int, code: str) -> tuple[list[Path], list[Path]]:
+    """A course of `count` lessons with one cell each; returns the same cells as scripts and as notebooks."""
+    (root / "docs").mkdir(parents=True)
+    (root / "mkdocs.yml").write_text("site_name: x\n", encoding="utf-8")
+    scripts, notebooks = [], []
+    for number in range(count):
+        (root / "docs" / f"{number}.md").write_text(f"# {number}\n\n```python {{.cell #c-{number}}}\n{code}\n```\n", encoding="utf-8")
+        scripts.append(root / f"{number}.py")
+        scripts[-1].write_text(code, encoding="utf-8")
+        cell = {"cell_type": "code", "id": "c", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
+        notebook = {"cells": [cell], "metadata": {"kernelspec": {"name": "python3", "display_name": "x"}}, "nbformat": 4, "nbformat_minor": 5}
+        notebooks.append(root / f"{number}.ipynb")
+        notebooks[-1].write_text(json.dumps(notebook), encoding="utf-8")
+    return scripts, notebooks
 
 
 def copy_tree(docs: Path, target: Path, pages: int) -> None:
@@ -47,34 +111,37 @@ def copy_tree(docs: Path, target: Path, pages: int) -> None:
         file.write_bytes(sources[place].read_bytes())
 
 
-def measure(command: list[str]) -> tuple[float, float]:
+def measure(command: list[str], cwd: Path | None = None) -> tuple[float, float]:
     """Wall time in seconds and peak memory in MB of a command as a whole process. Raises RuntimeError if it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if code := os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{' '.join(command)}: exit code {code}")
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        if code := os.waitstatus_to_exitcode(status):
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(command)}: exit code {code}\n{errors.read().decode(errors='replace')[-2000:]}")
     return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def _row(pages: int, what: str, runs: list[tuple[float, float]]) -> None:
-    seconds = [run[0] for run in runs]
-    middle = statistics.median(seconds)
-    memory = max(run[1] for run in runs)
-    print(f"| {pages:,} | {what} | {middle:.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {pages / middle:,.0f} | {memory:.0f} |", flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python hooks/benchmark.py", description="Đo thời gian và bộ nhớ của các lệnh, mỗi lần trong một tiến trình mới.", add_help=False
-    )
-    parser.add_argument("what", choices=["index"], help="lệnh cần đo")
-    add = parser.add_argument_group("tùy chọn").add_argument
-    add("-h", "--help", action="help", help="in phần trợ giúp này")
-    add("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
-    add("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
-    add("--repeats", type=int, default=5, metavar="N", help="số lần đo mỗi việc (mặc định: 5)")
+    description = "Đo thời gian và bộ nhớ của các lệnh, mỗi lần trong một tiến trình mới."
+    parser = argparse.ArgumentParser(prog="python hooks/benchmark.py", description=description, add_help=False)
+    parser.add_argument("-h", "--help", action="help", help="in phần trợ giúp này")
+    what = parser.add_subparsers(title="cần đo", required=True, metavar="VIỆC")
+
+    def add(name: str, measure, text: str) -> argparse.ArgumentParser:
+        sub = what.add_parser(name, help=text, description=text, add_help=False)
+        sub.add_argument("-h", "--help", action="help", help="in phần trợ giúp này")
+        sub.add_argument("--repeats", type=int, default=5, metavar="N", help="số lần đo mỗi việc (mặc định: 5)")
+        sub.set_defaults(measure=measure)
+        return sub
+
+    index = add("index", measure_index, "bộ lập mục lục trên khóa học nhiều cỡ")
+    index.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
+    index.add_argument("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
+    run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")
+    run.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
     return parser
 
 
