@@ -121,10 +121,7 @@ def options_of(lines: list[str]) -> Options:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise ValueError(f"không có tùy chọn {key}" + (f"; có phải là {near[0]}?" if near else f"; có: {', '.join(known)}"))
-        try:
-            value = text.strip("\"'") if key == "caption" else yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
+        value = text.strip("\"'") if key == "caption" else _yaml(text)
         check, wanted = _OPTION_CHECKS[key]
         if not check(value):
             raise ValueError(f"{key}: {text!r} không hợp lệ; cần {wanted}")
@@ -134,13 +131,21 @@ def options_of(lines: list[str]) -> Options:
     return Options(**data)
 
 
+def _yaml(text: str) -> object:
+    """The value that `text` writes in YAML, where 1e-3 is a number as in Python."""
+    try:
+        return yaml.safe_load(text) if not re.fullmatch(r"[\d.]+[eE][+-]?\d+", text) else float(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
 def is_number(value: object) -> bool:
     """A positive number, and not a truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 _OPTION_CHECKS = {
-    "device": (lambda v: bool(v) and set(v if isinstance(v, list) else [v]) <= set(DEVICES), "cpu, cuda hoặc [cpu, cuda]"),
+    "device": (lambda v: bool(v) and all(device in DEVICES for device in (v if isinstance(v, list) else [v])), "cpu, cuda hoặc [cpu, cuda]"),
     "raises": (lambda v: isinstance(v, str) and all(part.isidentifier() for part in v.split(".")), "tên một lớp lỗi, ví dụ ValueError"),
     "show": (lambda v: v in ("both", "code", "output"), "both, code hoặc output"),
     "tolerance": (lambda v: is_number(v) or v == 0 and v is not False, "một số không âm"),
