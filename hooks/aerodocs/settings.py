@@ -1,6 +1,6 @@
 """What the generator reads from `mkdocs.yml`: where the pages are, and what `extra.aero` says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -10,13 +10,16 @@ from aerodocs.problems import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Configuration of a course. Empty strings leave their line out of the footer; `exclude` is mkdocs' `exclude_docs`."""
+    """Configuration of a course. Empty strings leave their line out of the footer; `exclude` is mkdocs' `exclude_docs`; `cells`: every Python
+    fence has to declare what it is; `terms` maps words that the course avoids to those that it uses."""
 
     site_name: str = ""
     author: str = ""
     motto: str = ""
     year: str = ""
     exclude: str = ""
+    cells: bool = False
+    terms: dict[str, str] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,7 +50,12 @@ def settings_of(data: dict, file: str = "mkdocs.yml") -> Settings:
     for key in ("author", "motto", "year"):
         values[key] = _line(aero.get(key), f"extra.aero.{key}", file)
     exclude = data.get("exclude_docs") or ""
-    return Settings(exclude=str(exclude), **values)
+    if aero.get("cells") not in (None, "required", "optional"):
+        raise UsageError(f"{file}: extra.aero.cells: phải là required hoặc optional, không phải {aero['cells']!r}")
+    terms = aero.get("terms") or {}
+    if not isinstance(terms, dict) or not all(isinstance(word, str) and word and isinstance(terms[word], str) for word in terms):
+        raise UsageError(f"{file}: extra.aero.terms: phải là một bảng “từ không dùng: từ nên dùng”")
+    return Settings(exclude=str(exclude), cells=aero.get("cells") == "required", terms=terms, **values)
 
 
 def _line(value: object, name: str, file: str) -> str:

@@ -1,0 +1,61 @@
+"""Language: one way of placing tone marks, and the course's own words for its terms."""
+
+import functools
+import re
+import unicodedata
+
+from aerodocs.rules.subject import Site, Subject
+
+CODES = {"mixed-tone-marks": "warning", "glossary-term": "warning"}
+
+# The mark of an open syllable in oa, oe, uy: on the first vowel (hóa, the old way) or on the second (hoá, the new way).
+_OLD = re.compile(r"(?:[òóỏõọÒÓỎÕỌ][aeAE]|(?<![qQ])[ùúủũụÙÚỦŨỤ][yY])(?!\w)")
+_NEW = re.compile(r"(?:[oO][àáảãạèéẻẽẹÀÁẢÃẠÈÉẺẼẸ]|(?<![qQ])[uU][ỳýỷỹỵỲÝỶỸỴ])(?!\w)")
+_WORD_START = re.compile(r"\w*$")
+
+
+def page(subject: Subject) -> None:
+    """Count both ways of placing tone marks, and look for words that the course avoids."""
+    found: dict[str, tuple[int, int, str]] = {}
+    pattern = _pattern(tuple(subject.settings.terms))
+    terms = {word.casefold(): better for word, better in subject.settings.terms.items()}
+    for chunk in subject.prose.chunks:
+        text = unicodedata.normalize("NFC", chunk.masked)
+        for style, marks in (("old", _OLD), ("new", _NEW)):
+            for match in marks.finditer(text):
+                count, line, word = found.get(style, (0, 0, ""))
+                if not count:
+                    line = chunk.line + 1 + text.count("\n", 0, match.start())
+                    word = _WORD_START.search(text[: match.start()]).group() + match.group()
+                found[style] = (count + 1, line, word)
+        if pattern:
+            for match in pattern.finditer(text):
+                line = chunk.line + 1 + text.count("\n", 0, match.start())
+                better = terms[" ".join(match.group().casefold().split())]
+                subject.warn(line, "glossary-term", f"“{match.group()}” không phải cách nói của khóa học", f"dùng “{better}”")
+    subject.facts.tones = found
+
+
+def site(site: Site) -> None:
+    """A page that mixes both ways, or goes the other way than most of the course."""
+    totals = {style: sum(facts.tones.get(style, (0,))[0] for facts in site.pages.values()) for style in ("old", "new")}
+    usual = "old" if totals["old"] >= totals["new"] else "new"
+    other = "new" if usual == "old" else "old"
+    for path, facts in site.pages.items():
+        if other not in facts.tones:
+            continue
+        count, line, word = facts.tones[other]
+        here = facts.tones.get(usual)
+        elsewhere = next((f.tones[usual] for f in site.pages.values() if usual in f.tones), None)
+        if example := here or elsewhere:
+            where = f"cùng trang có “{example[2]}”" if here else f"khóa học viết như “{example[2]}”"
+            site.warn(path, line, "mixed-tone-marks", f"“{word}” đặt dấu thanh khác chỗ ({count} lần): {where}", "đặt dấu theo một kiểu")
+
+
+@functools.lru_cache(maxsize=4)
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Any of `words`, as whole words, over line ends."""
+    if not words:
+        return None
+    choices = "|".join(r"\s+".join(map(re.escape, word.split())) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)

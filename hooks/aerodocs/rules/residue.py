@@ -1,0 +1,49 @@
+"""Residue of chat assistants and converters: what was pasted with a text and does not belong to it."""
+
+import re
+
+from aerodocs.rules.subject import Subject
+
+CODES = {"generator-residue": "error"}
+
+_MARKS = re.compile(
+    r":contentReference\[|\boaicite\b|\[cite_start\]|\[cite: ?\d+(?:, ?\d+)*\]|【\d+[:†][^】]*】|\bturn\d+(?:search|view|news|image|file)\d+\b"
+    r"|[?&]utm_source=(?:chatgpt|openai|copilot|perplexity)|sandbox:/mnt/data|\bgrok_card|[\ue200-\ue206]"
+    r"|\[(?:INSERT|CHÈN|ĐIỀN)[^\]]{0,60}\](?!\()",
+)
+_PREAMBLE = re.compile(
+    r"(?:dưới đây|sau đây|đây) là (?:.{0,60}(?:yêu cầu|bạn (?:cần|muốn|đưa|gửi)|bản dịch|phiên bản (?:đã|được|hoàn chỉnh|viết lại)|viết bằng|đã (?:được )?(?:viết|dịch|sửa)))"
+    r"|(?:chắc chắn(?: rồi)?|tất nhiên(?: rồi)?|được rồi|dĩ nhiên|rất vui)\s*[!,.]"
+    r"|(?:sure|certainly|of course|absolutely|great question)[!,.]"
+    r"|here(?:'s| is| are) (?:the|your|a|an) (?:.{0,40}(?:translat|rewrit|revis|updated|requested|version|article|lesson|markdown))"
+    r"|(?:là|as) (?:một |an? )?(?:mô hình ngôn ngữ AI|trợ lý AI|AI language model|AI assistant)\b",
+    re.IGNORECASE,
+)
+_CLOSING = re.compile(
+    r"(?:bạn có muốn (?:tôi|mình) |nếu (?:bạn )?(?:muốn|cần), (?:tôi|mình) (?:có thể|sẽ) |(?:hãy )?cho (?:tôi|mình) biết nếu (?:bạn|cần)"
+    r"|would you like me to |let me know if |i hope this helps|if you(?:'d| would) like, i can )",
+    re.IGNORECASE,
+)
+
+
+def page(subject: Subject) -> None:
+    """Marks anywhere in the text; phrases of a dialogue where one starts and ends."""
+    chunks = subject.prose.chunks
+    title = next((number for number, chunk in enumerate(chunks) if chunk.heading == 1), -1)
+    for number, chunk in enumerate(chunks):
+        text = chunk.masked
+        lines: set[int] = set()
+        for match in _MARKS.finditer(text):
+            line = chunk.at(match.start())
+            if line not in lines:
+                lines.add(line)
+                _report(subject, line, f"dấu vết công cụ sinh văn bản: {match.group()[:40]}")
+        opening = text.lstrip("*_ \"“")
+        if (number < title or number <= title + 1) and not chunk.heading and (match := _PREAMBLE.match(opening)):
+            _report(subject, chunk.line + 1, f"lời mở đầu của một cuộc trò chuyện: “{match.group()[:50]}”")
+        elif number >= len(chunks) - 2 and not chunk.heading and (match := _CLOSING.match(opening)):
+            _report(subject, chunk.line + 1, f"lời kết của một cuộc trò chuyện: “{match.group()[:50].strip()}”")
+
+
+def _report(subject: Subject, line: int, message: str) -> None:
+    subject.report(line, "generator-residue", message, "xóa phần ấy")
