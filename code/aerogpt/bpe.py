@@ -52,8 +52,8 @@ def learn_merges(words: dict[bytes, int], n_merges: int, progress: bool = False)
     """Learn `n_merges` pairs of ids from `words` (piece -> how often it occurs); merge k makes token 256 + k.
 
     Each step takes the pair of neighbours that occurs most often; among equals the one with the smallest left id, then
-    the smallest right id. In "aaa" the pair (a, a) counts twice. A pair whose joined bytes are a token already
-    ("a"+"aa" after "aa"+"a") is merged to that token and adds none.
+    the smallest right id. In "aaa" the pair (a, a) counts twice. No token is made twice: no merge has ever crossed the
+    outer borders of two neighbours, so equal bytes have the same history and are joined by the same merge.
 
     Only words that hold the merged pair are counted again. Outdated counts stay in the heap and are skipped when they
     surface.
@@ -69,8 +69,6 @@ def learn_merges(words: dict[bytes, int], n_merges: int, progress: bool = False)
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
 
-    tokens = [bytes([byte]) for byte in range(256)]
-    ids = {token: i for i, token in enumerate(tokens)}
     merges = []
     bar = tqdm(total=n_merges, desc="BPE", unit=" phép gộp", disable=not progress)
     while len(merges) < n_merges:
@@ -82,16 +80,12 @@ def learn_merges(words: dict[bytes, int], n_merges: int, progress: bool = False)
         count, pair = heapq.heappop(heap)
         if pair_counts[pair] != -count:
             continue
-        joined = tokens[pair[0]] + tokens[pair[1]]
-        if joined not in ids:
-            ids[joined] = len(tokens)
-            tokens.append(joined)
-            merges.append(pair)
-            bar.update()
+        merges.append(pair)
+        bar.update()
         changes = Counter()
         for index in words_with.pop(pair):
             before = sequences[index]
-            after = sequences[index] = merge_pair(before, pair, ids[joined])
+            after = sequences[index] = merge_pair(before, pair, 255 + len(merges))
             for old in itertools.pairwise(before):
                 changes[old] -= word_counts[index]
             for new in itertools.pairwise(after):

@@ -286,7 +286,7 @@ def _run_command(args: argparse.Namespace) -> None:
     if not progress:
         return
     step, loss = min(history["validation"], key=lambda entry: entry[1])
-    sizes = token_bytes(tokenizer)
+    bits = bits_per_byte(loss, validation, token_bytes(tokenizer))
     result = {
         "command": shlex.join(["python", "-m", "aerogpt.train", *sys.argv[1:]]),
         "environment": environment(["torch", "tiktoken"]),
@@ -294,23 +294,17 @@ def _run_command(args: argparse.Namespace) -> None:
             "sha256": hashlib.sha256(SEPARATOR.join(documents).encode()).hexdigest(),
             "bytes": sum(len(document.encode()) for document in documents),
             "documents": len(documents),
+            "validation_share": args.validation,
         },
         "model": dataclasses.asdict(model.config),
         "training": dataclasses.asdict(config),
         "tokens": {"training": len(tokens), "validation": len(validation)},
         "steps": len(history["loss"]),
-        "best": {
-            "step": step,
-            "validation_loss": loss,
-            "bits_per_byte": bits_per_byte(loss, validation, sizes),
-        },
+        "best": {"step": step, "validation_loss": loss, "bits_per_byte": bits},
         "history": history,
     }
     (args.out / "run.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(
-        f"{args.out}: tốt nhất ở bước {step}, mất mát kiểm định {loss:.3f} nat mỗi token, "
-        f"{result['best']['bits_per_byte']:.3f} bit mỗi byte"
-    )
+    print(f"{args.out}: tốt nhất ở bước {step}, mất mát kiểm định {loss:.3f} nat mỗi token, {bits:.3f} bit mỗi byte")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
