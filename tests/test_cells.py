@@ -190,7 +190,7 @@ blocks = st.recursive(leaves, containers, max_leaves=8)
 @given(st.lists(blocks, min_size=1, max_size=4))
 def test_site_and_runner_see_the_same_cells(parts):
     """Random lessons: fences of every length in lists, quotes, boxes, tabs, and in comments, where they do not count."""
-    text, number = "\n\n".join(parts) + "\n", 0
+    text, number = "\n\n".join(["# Bài", *parts]) + "\n", 0
     while "#@" in text:
         number += 1
         text = text.replace("#@", f"#o-{number}", 1)

@@ -2,12 +2,15 @@
 
 import ast
 import hashlib
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from aerodocs.cells import Fence
 
 _DIGITS = 16
+_TICK = 100_000_000  # nanoseconds in which a file may change twice and keep its time
 # Options that change what a cell records; the others change only how it is shown or how long it may take.
 _RECORDED = ("raises", "tolerance", "volatile", "stderr", "caption")
 
@@ -37,8 +40,17 @@ def code_text(source: str) -> str:
 def file_key(file: Path) -> str:
     """Key of a file that a lesson used: of the syntax tree without docstrings and comments for `.py`, of the bytes for anything else.
 
-    Equal on every version of Python that knows the same syntax: the tree is walked by node class and non-empty fields.
+    Equal on every version of Python that knows the same syntax: the tree is walked by node class and non-empty fields. Lessons use the same
+    files: each is read once, and again when it has changed.
     """
+    stat = file.stat()
+    if time.time_ns() - stat.st_mtime_ns < _TICK:
+        return _file_key.__wrapped__(file, 0, 0)
+    return _file_key(file, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _file_key(file: Path, modified: int, size: int) -> str:
     data = file.read_bytes()
     if file.suffix == ".py":
         try:
