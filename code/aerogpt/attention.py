@@ -184,5 +184,6 @@ class MultiHeadAttention(nn.Module):
         q, k, v = (split_heads(part, self.n_head) for part in (q, k, v))    # (B, T, C) -> (B, H, T, D)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)                       # (B, H, T, D) -> (B, H, S, D)
-        heads = sdpa(q, k, v, mask, dropout=self.dropout.p if self.training else 0.0)
+        dropout = self.dropout.p if self.training else 0.0
+        heads = sdpa(q.to(k.dtype), k, v, mask, dropout).to(q.dtype)    # the cache may keep another precision
         return self.dropout(self.c_proj(merge_heads(heads)))            # (B, H, T, D) -> (B, T, C)
