@@ -13,6 +13,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignore
     Equals ``functional.cross_entropy(hidden @ weight.T, targets)`` and has the same gradients. But the N x V logits of
     2,048 tokens and GPT-2's vocabulary take 412 MB, and their gradient as much again. Here a chunk of rows at a time
     goes from logits to its share of both gradients. Under autocast the products are in its dtype, all sums in float32.
+    Raises RuntimeError on the CPU for a target that is neither.
     """
     with_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     dtype = hidden.dtype
@@ -33,23 +34,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         counted = targets != ignore_index
         targets = targets.masked_fill(~counted, 0)
         # Buffers are taken once: fresh memory costs a page fault for every 4 kB.
-        logits, probabilities = hidden.new_empty(2, min(chunk, n_rows), len(padded))
+        logits = hidden.new_empty(min(chunk, n_rows), len(padded))
+        probabilities = torch.empty_like(logits)
         d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(padded)
         loss = hidden.new_zeros((), dtype=torch.float32)
 
         for start in range(0, n_rows, chunk):
             rows = slice(start, start + chunk)
             x, target, weighting = hidden[rows], targets[rows], counted[rows]
-            at = torch.arange(len(x), device=x.device)
             z = torch.mm(x, padded.T, out=logits[:len(x)])                      # (N, C) @ (C, V) -> (N, V)
             z[:, n_classes:] = -torch.inf
             p = torch.softmax(z, -1, out=probabilities[:len(x)])
-            # log p(target) = z_target - z_top + log p_top: p_top is at least 1/V, p(target) itself may underflow.
-            z_top, top = z.max(-1)
-            log_p = z[at, target].float() - z_top.float() + p[at, top].float().log()
+            # log p(target) = z_target - max z + log max p: max p is at least 1/V, while p(target) may underflow to 0.
+            z_target = z[:, :n_classes].gather(1, target[:, None]).squeeze(1)   # (N, V) -> (N, 1) -> (N,)
+            log_p = z_target.float() - z.amax(-1).float() + p.amax(-1).float().log()
             loss -= (log_p * weighting).sum()
             if with_gradient:
-                p[at, target] -= 1                                              # now d loss / d logits
+                p[torch.arange(len(x), device=x.device), target] -= 1           # now d loss / d logits
                 torch.mm(p, padded, out=d_hidden[rows])                         # (N, V) @ (V, C) -> (N, C)
                 d_weight.addmm_(p.T, x * weighting[:, None])                    # (V, N) @ (N, C) -> (V, C)
 
