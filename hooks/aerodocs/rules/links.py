@@ -34,6 +34,7 @@ _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+(?::\d{1,5})?|\[[0-9a-fA-F:.]+\](?::\d{1
 _ADDRESS = re.compile(r"[^@\s,]+@[\w-]+(?:\.[\w-]+)+")
 _ATTRIBUTES = re.compile(r"[ \t]+\{:?[ ]*([^{}\n]*?)[ ]*\}[ \t]*$")
 _MATH = re.compile(r"(`+)(?:(?!\1).)+\1|\$(?=[^\s$])([^$]*?[^\s$\\])\$(?!\d)")
+_AUTOLINK = re.compile(r"<((?:https?|ftp|mailto):[^<>\s]+|[^<>\s@]+@[^<>\s]+)>")
 _slug = slugify(case="lower")
 _converter = LatexToMathML(fancy_error=False)
 
@@ -237,7 +238,7 @@ def heading_text(source: str) -> str:
             return match[0]
         return inline.escape(html.unescape(re.sub(r"<[^>]*>", "", mathml)))
 
-    return inline.to_plain(_MATH.sub(atom, source))
+    return inline.to_plain(_AUTOLINK.sub(lambda match: inline.escape(match[1]), _MATH.sub(atom, source)))
 
 
 def _or_else(wanted: str, known: set[str], otherwise: str, prefix: str = "") -> str:

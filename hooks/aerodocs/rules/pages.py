@@ -72,29 +72,30 @@ def site(site: Site) -> None:
         folder = path.rpartition("/")[0]
         what = f"{folder or 'thư mục gốc'} có cả README.md và index.md; mkdocs bỏ qua README.md"
         site.report(path, 0, "readme-and-index", what, "gộp hai trang thành một")
-    lessons: dict[tuple[str, int], list[str]] = defaultdict(list)
-    modules: dict[tuple[str, int], list[str]] = defaultdict(list)
+    lessons: dict[tuple, list[str]] = defaultdict(list)
+    modules: dict[tuple, list[str]] = defaultdict(list)
     for path, facts in site.pages.items():
-        if facts.page.number is None and not is_index(path) and (number := _number(facts.page.name.rpartition(".")[0])) is not None:
-            lessons[facts.page.folder, number].append(path)
+        if facts.page.listed and facts.page.number is None and not is_index(path) and (number := _number(facts.page.name.rpartition(".")[0])) is not None:
+            lessons[facts.page.folder, *number].append(path)
     for folder in sorted(site.folders - {""}):
         index = next((facts for suffix in SUFFIXES if (facts := site.pages.get(f"{folder}/index{suffix}"))), None)
         ordered = index is not None and index.page.number is not None
         has_pages = folder in site.course.folders
         if has_pages and not ordered and (number := _number(folder.rpartition("/")[2])) is not None:
-            modules[folder.rpartition("/")[0], number].append(folder)
-    for (_, number), paths in lessons.items():
+            modules[folder.rpartition("/")[0], *number].append(folder)
+    for (*_, number), paths in lessons.items():
         if len(paths) > 1:
             names = ", ".join(path.rpartition("/")[2] for path in paths)
             what = f"số bài {number} dùng cho {len(paths)} tập tin: {names}"
             site.warn(paths[1], 0, "duplicate-lesson-number", what, "đổi số trong tên, hoặc đặt order ở phần đầu trang")
-    for (_, number), folders in modules.items():
+    for (*_, number), folders in modules.items():
         if len(folders) > 1:
             names = ", ".join(folders)
             what = f"số module {number} dùng cho {len(folders)} thư mục: {names}"
             site.warn(folders[1], 0, "duplicate-module-number", what, "đổi số trong tên, hoặc đặt order ở index.md")
 
 
-def _number(name: str) -> int | None:
+def _number(name: str) -> tuple[str, int] | None:
+    """The first number in a name, and what stands before it: names that start differently belong to different series."""
     match = _NUMBER.search(name)
-    return int(match[1]) if match and len(match[1]) < 10 else None
+    return (name[: match.start(1)].casefold(), int(match[1])) if match and len(match[1]) < 10 else None

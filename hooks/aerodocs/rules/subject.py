@@ -61,8 +61,8 @@ class Subject:
 
     def line_of(self, key: str) -> int:
         """The line of a key of the front matter."""
-        pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*:")
-        return next((n + 1 for n, line in enumerate(self.document.lines[: self.document.first]) if pattern.match(line)), 1)
+        pattern = re.compile(rf"(?:^|[\s{{,])[\"']?{re.escape(key)}[\"']?\s*:")
+        return next((n + 1 for n, line in enumerate(self.document.lines[: self.document.first]) if pattern.search(line)), 1)
 
 
 @dataclass(slots=True)
