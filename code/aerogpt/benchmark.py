@@ -158,12 +158,14 @@ def parse_arguments(description: str, arguments: Sequence[str] | None = None) ->
     """The options that all benchmark programs share; sets the number of threads."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, help="tệp JSON nhận kết quả")
-    parser.add_argument("--device", default="cpu", help="cpu hoặc cuda (mặc định: cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="mặc định: cpu")
     parser.add_argument("--repeats", type=int, default=5, help="số lần đo (mặc định: 5)")
     parser.add_argument("--threads", type=int, default=2, help="số luồng CPU (mặc định: 2)")
     args = parser.parse_args(arguments)
     if args.repeats < 1 or args.threads < 1:
         parser.error("--repeats và --threads phải ít nhất là 1")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("máy này không có GPU CUDA: bỏ --device cuda")
     torch.set_num_threads(args.threads)
     return args
 

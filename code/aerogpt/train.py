@@ -249,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         value = getattr(defaults, name.replace("-", "_"))
         run.add_argument(f"--{name}", type=type(value), default=value, help=f"{what} (mặc định: {value})")
     machine = parser.add_argument_group("máy và tệp")
-    machine.add_argument("--device", default="cpu", help="cpu hoặc cuda (mặc định: cpu)")
+    machine.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="mặc định: cpu")
     machine.add_argument("--dtype", choices=DTYPES, default="float32", help="kiểu số của phép nhân (mặc định: float32)")
     machine.add_argument("--compile", action="store_true", help="dùng torch.compile")
     machine.add_argument("--threads", type=int, help="số luồng CPU")
@@ -260,6 +260,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_command(args: argparse.Namespace) -> None:
     """What the command does once the options are read."""
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("máy này không có GPU CUDA: bỏ --device cuda")
     documents = read_documents(args.corpus)
     texts = split_documents(documents, args.validation)
     if not all(texts):

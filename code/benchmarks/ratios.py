@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Chạy mọi chương trình đo và in bảng tỉ số.")
     parser.add_argument("--out", type=Path, help="tệp JSON nhận mọi kết quả")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=PROGRAMS, help="chỉ chạy những chương trình này")
-    parser.add_argument("--device", default="cpu", help="cpu hoặc cuda (mặc định: cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="mặc định: cpu")
     parser.add_argument("--repeats", type=int, default=5, help="số lần đo (mặc định: 5)")
     parser.add_argument("--threads", type=int, default=2, help="số luồng CPU (mặc định: 2)")
     args = parser.parse_args()

@@ -380,6 +380,9 @@ def test_torchrun_runs_the_command_in_two_processes(small_text, tmp_path):
         (["--validation", "1.5"], "1.5"),
         (["--corpus", "{folder}/short.txt"], "không đủ"),
         (["--resume"], "checkpoint.pt"),
+        pytest.param(
+            ["--device", "cuda"], "GPU", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+        ),
         (["--steps", "0"], "steps"),
     ],
 )
