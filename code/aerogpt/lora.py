@@ -75,12 +75,14 @@ def add_lora(
 ) -> list[str]:
     """Freeze the model and give every Linear whose dotted name ends with a target an adapter; return their names.
 
-    "c_attn" means all of them, "h.0.attn.c_attn" the one of block 0. ValueError for a target that names no Linear,
-    for a matrix that is tied to another module, and for a model that has adapters already.
+    "c_attn" means all of them, "h.0.attn.c_attn" the one of block 0. ValueError without targets or for one that names
+    no Linear, for a matrix that is tied to another module, and for a model that has adapters already.
     """
     if _adapters(model):
         raise ValueError("the model has adapters already; remove_lora takes them off")
     targets = tuple(targets)
+    if not targets:
+        raise ValueError("targets must name at least one Linear")
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
     names = [name for name in linears if any(_ends_with(name, target) for target in targets)]
     for target in targets:

@@ -173,6 +173,7 @@ def test_bad_requests_leave_the_model_as_it_was(model, tmp_path):
     before = state(model)
     for arguments, message in [
         (dict(targets=["c_atn"]), "no Linear is called 'c_atn'; there are .*c_attn"),
+        (dict(targets=[]), "at least one Linear"),
         (dict(targets=["attn"]), "no Linear is called 'attn'"),
         (dict(targets=["lm_head"]), "lm_head shares its matrix"),
         (dict(rank=0), "rank must be from 1 to 12 for a 36 x 12 matrix, got 0"),
@@ -207,6 +208,9 @@ def test_files_that_do_not_fit_are_refused(model, tmp_path):
         path.write_bytes(bad)
         with pytest.raises(ValueError, match="is not a file of LoRA adapters"):
             load_lora(model, path)
+    save_file({}, path, metadata={"rank": "8", "alpha": "1"})
+    with pytest.raises(ValueError, match="at least one Linear"):
+        load_lora(model, path)
     for metadata in (None, {"rank": "8"}, {"rank": "x", "alpha": "1"}):
         save_file({"w": torch.zeros(1)}, path, metadata=metadata)
         with pytest.raises(ValueError, match="is not a file of LoRA adapters"):
