@@ -78,7 +78,7 @@ class _Walker:
                 at = block.end
             elif box and len(box[1]) - margin in range(4):
                 last = self.body(at + 1, end, len(box[1]) + 4)
-                out += _box(box[3] if box[3] is not None else box[2].capitalize(), self.parts(at + 1, last, len(box[1]) + 4))
+                out += _box(self.text(box[3]) if box[3] is not None else box[2].capitalize(), self.parts(at + 1, last, len(box[1]) + 4))
                 at = last
             else:
                 out.append(self.text(line[min(margin, _width(line)) :]))

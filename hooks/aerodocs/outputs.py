@@ -51,7 +51,8 @@ def cell_html(cell: Fence, results: Results, address: Address) -> str:
         inside = _tabs(f"cell-{cell.id}", titles, [part + _from([source]) for part, source in zip(parts, sources)])
     else:
         inside = parts[0] + _from(sources, missing)
-    return f'{badge}<div class="aero-output" data-search-exclude="">{inside}</div>'
+    # A tag that never comes again inside: the theme's search takes the end of an inner one for the end of what it leaves out.
+    return f'{badge}<section class="aero-output" data-search-exclude="">{inside}</section>'
 
 
 def text_html(text: str, kind: str = "text") -> str:
