@@ -4,8 +4,6 @@ Two pages are near duplicates if more than 0.8 of their sequences of five words 
 (its smallest hashes) with pages that share parts of it, so that the work grows with the number of pages and not with that of pairs.
 """
 
-import re
-import unicodedata
 import zlib
 from collections import Counter, defaultdict
 
@@ -15,7 +13,6 @@ from aerodocs.rules.subject import Facts, Site, Subject
 CODES = {"near-duplicate": "warning", "duplicate-title": "warning"}
 
 _SHINGLE, _SKETCH, _LEAST_WORDS, _ALIKE = 5, 64, 30, 0.8
-_WORDS = re.compile(r"\w+")
 _COMMON = 20  # a hash of more pages than this is boilerplate, and leads to none of them
 
 
@@ -26,7 +23,7 @@ def page(subject: Subject) -> None:
     if words >= _LEAST_WORDS:
         facts.sketch = tuple(sorted(shingles)[:_SKETCH])
         facts.shingles = len(shingles)
-        facts.digest = sum(shingles) & 0xFFFFFFFFFFFFFFFF
+        facts.digest = hash(frozenset(shingles))
 
 
 def site(site: Site) -> None:
@@ -54,8 +51,7 @@ def site(site: Site) -> None:
 
 def shingles_of(subject: Subject) -> tuple[set[int], int]:
     """Hashes of the sequences of five words of a page's prose (the same in every process), and how many words it has."""
-    text = unicodedata.normalize("NFC", "\n".join(chunk.text for chunk in subject.prose.chunks)).lower()
-    words = _WORDS.findall(text)
+    words = subject.prose.text.lower().split()
     codes = {word: zlib.crc32(word.encode()) for word in set(words)}
     numbers = [codes[word] for word in words]
     return set(map(hash, zip(*(numbers[start:] for start in range(_SHINGLE))))), len(words)

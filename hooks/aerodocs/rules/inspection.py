@@ -48,7 +48,7 @@ def inspect(docs: Path, settings: Settings, processes: int | None = None) -> Ins
         if hasattr(family, "site"):
             family.site(site)
     problems = _without_optouts(problems + site.problems, kept)
-    return Inspection(sorted(problems), len(pages))
+    return Inspection(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.code, problem.message)), len(pages))
 
 
 def inspect_page(docs: Path, path: str, file: Path, settings: Settings) -> tuple[list[Problem], Facts | None]:

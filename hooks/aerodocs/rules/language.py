@@ -2,7 +2,6 @@
 
 import functools
 import re
-import unicodedata
 
 from aerodocs.rules.subject import Site, Subject
 
@@ -11,28 +10,29 @@ CODES = {"mixed-tone-marks": "warning", "glossary-term": "warning"}
 # The mark of an open syllable in oa, oe, uy: on the first vowel (hóa, the old way) or on the second (hoá, the new way).
 _OLD = re.compile(r"(?:[òóỏõọÒÓỎÕỌ][aeAE]|(?<![qQ])[ùúủũụÙÚỦŨỤ][yY])(?!\w)")
 _NEW = re.compile(r"(?:[oO][àáảãạèéẻẽẹÀÁẢÃẠÈÉẺẼẸ]|(?<![qQ])[uU][ỳýỷỹỵỲÝỶỸỴ])(?!\w)")
+# What a text must hold before it is worth the search.
+_HINTS = {
+    "old": [marked + second for firsts, seconds in (("òóỏõọ", "ae"), ("ùúủũụ", "y")) for marked in firsts for second in seconds],
+    "new": [first + marked for first, seconds in (("o", "àáảãạèéẻẽẹ"), ("u", "ỳýỷỹỵ")) for marked in seconds],
+}
 _WORD_START = re.compile(r"\w*$")
 
 
 def page(subject: Subject) -> None:
     """Count both ways of placing tone marks, and look for words that the course avoids."""
+    prose = subject.prose
     found: dict[str, tuple[int, int, str]] = {}
-    pattern = _pattern(tuple(subject.settings.terms))
-    terms = {word.casefold(): better for word, better in subject.settings.terms.items()}
-    for chunk in subject.prose.chunks:
-        text = unicodedata.normalize("NFC", chunk.masked)
-        for style, marks in (("old", _OLD), ("new", _NEW)):
-            for match in marks.finditer(text):
-                count, line, word = found.get(style, (0, 0, ""))
-                if not count:
-                    line = chunk.line + 1 + text.count("\n", 0, match.start())
-                    word = _WORD_START.search(text[: match.start()]).group() + match.group()
-                found[style] = (count + 1, line, word)
-        if pattern:
-            for match in pattern.finditer(text):
-                line = chunk.line + 1 + text.count("\n", 0, match.start())
-                better = terms[" ".join(match.group().casefold().split())]
-                subject.warn(line, "glossary-term", f"“{match.group()}” không phải cách nói của khóa học", f"dùng “{better}”")
+    lower = prose.text.lower()
+    for style, marks in (("old", _OLD), ("new", _NEW)):
+        if any(hint in lower for hint in _HINTS[style]) and (uses := list(marks.finditer(prose.text))):
+            first = uses[0]
+            word = _WORD_START.search(prose.text[max(0, first.start() - 20) : first.start()]).group() + first.group()
+            found[style] = (len(uses), prose.at(first.start()), word)
+    if pattern := _pattern(tuple(subject.settings.terms)):
+        terms = {" ".join(word.casefold().split()): better for word, better in subject.settings.terms.items()}
+        for match in pattern.finditer(prose.text):
+            better = terms[" ".join(match.group().casefold().split())]
+            subject.warn(prose.at(match.start()), "glossary-term", f"“{match.group()}” không phải cách nói của khóa học", f"dùng “{better}”")
     subject.facts.tones = found
 
 

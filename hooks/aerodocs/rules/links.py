@@ -47,14 +47,8 @@ def page(subject: Subject) -> None:
             facts.links.append(link)
     facts.ids = prose.ids | {f"cell-{cell.id}" for cell in subject.lesson.cells}
     facts.headings = [chunk.text for chunk in prose.chunks if chunk.heading]
-    notes = {match[1] for chunk in prose.chunks for match in re.finditer(r"^\[\^([^\]\s]+)\]:", chunk.text, re.MULTILINE)}
-    facts.ids.update(f"fn:{note}" for note in notes)
-    if notes:
-        for chunk in prose.chunks:
-            for match in re.finditer(r"\[\^([^\]\s]+)\](?!:)", chunk.masked):
-                if match[1] not in notes:
-                    cure = _or_else(match[1], notes, "thêm dòng “[^{}]: …”".format(match[1]))
-                    subject.report(chunk.at(match.start()), "missing-footnote", f"chú thích [^{match[1]}] không có lời giải", cure)
+    if "[^" in prose.text:
+        _footnotes(subject)
 
 
 def site(site: Site) -> None:
@@ -63,6 +57,17 @@ def site(site: Site) -> None:
     for path, facts in site.pages.items():
         for link in facts.links:
             finder.check(path, link)
+
+
+def _footnotes(subject: Subject) -> None:
+    """Notes that are explained, and on a page that has any, those that are not."""
+    text = subject.prose.text
+    notes = set(re.findall(r"^\[\^([^\]\s]+)\]:", text, re.MULTILINE))
+    subject.facts.ids.update(f"fn:{note}" for note in notes)
+    for match in re.finditer(r"\[\^([^\]\s]+)\](?!:)", text):
+        if notes and match[1] not in notes:
+            cure = _or_else(match[1], notes, f"thêm dòng “[^{match[1]}]: …”")
+            subject.report(subject.prose.at(match.start()), "missing-footnote", f"chú thích [^{match[1]}] không có lời giải", cure)
 
 
 def _about_address(subject: Subject, link: Link) -> bool:

@@ -1,6 +1,8 @@
 """The text of a page as an author sees it: what is left without code, comments and generated regions, and the formulas, links and tags in it."""
 
 import re
+import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from aerodocs.blocks import scan
@@ -27,6 +29,7 @@ _ATOM = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ID = re.compile(r"\{:?[^{}\n]*#([\w:.-]+)[^{}\n]*\}")
 _SPECIAL = re.compile(r"[`$\\<]")
 _ATTRIBUTE = re.compile(r"""\b(href|src|id|name)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""", re.IGNORECASE)
 
@@ -83,6 +86,13 @@ class Prose:
     unclosed: list[int] = field(default_factory=list)
     math_lines: set[int] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
+    text: str = ""  # all chunks masked, NFC, a blank line between two
+    starts: list[int] = field(default_factory=list)  # where each chunk starts in `text`
+
+    def at(self, position: int) -> int:
+        """The line (from 1) of a position in `text`."""
+        number = bisect_right(self.starts, position) - 1
+        return self.chunks[number].line + 1 + self.text.count("\n", self.starts[number], position)
 
 
 def prose_of(document: Document) -> Prose:
@@ -101,7 +111,13 @@ def prose_of(document: Document) -> Prose:
         if "]:" in chunk.masked and (match := _DEFINITION.match(chunk.text)):
             prose.links.append(Link(chunk.line + 1, match[1] if match[1] is not None else match[2]))
         if not chunk.heading and "{" in chunk.masked:
-            prose.ids.update(re.findall(r"\{:?[^{}\n]*#([\w:.-]+)[^{}\n]*\}", chunk.masked))
+            prose.ids.update(_ID.findall(chunk.masked))
+    parts = [unicodedata.normalize("NFC", chunk.masked) for chunk in prose.chunks]
+    prose.text = "\n\n".join(parts)
+    at = 0
+    for part in parts:
+        prose.starts.append(at)
+        at += len(part) + 2
     return prose
 
 

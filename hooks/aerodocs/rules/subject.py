@@ -18,7 +18,7 @@ class Facts:
     """What is kept of a page for the rules of the whole site; small, and fit to travel between processes.
 
     `links` are those inside the site; `headings` hold the source of each heading, `ids` what tags, attribute lists and cells set; `sketch` are
-    the smallest hashes of `shingles` word sequences whose hashes add up to `digest`; `tones` counts the two ways of placing tone marks, with
+    the smallest hashes of `shingles` word sequences, all of which `digest` stands for; `tones` counts the two ways of placing tone marks, with
     the place and the word of each first use; `optouts` maps a code to its line and reason.
     """
 
