@@ -1,8 +1,10 @@
 """mkdocs hook for what only the builder of the whole site knows."""
 
+import html
 from pathlib import Path
 
-from aerodocs import fonts
+from aerodocs import fonts, notebooks, reading
+from aerodocs.inline import to_plain
 from aerodocs.lessons import Site
 from aerodocs.markdown import LessonError
 from mkdocs.exceptions import BuildError
@@ -23,15 +25,39 @@ def on_config(config):
     options = config.mdx_configs.setdefault("aerodocs.markdown", {})
     options["root"] = str(Path(config.config_file_path).parent / options.get("root", "."))
     options["error"] = PageError
-    options["site"] = Site({}, config.site_url or "", config.repo_url or "", config.remote_branch)
+    options["site"] = site = Site({}, config.site_url or "", config.repo_url or "", config.remote_branch)
     if config.repo_url:
         config.edit_uri = f"edit/{BRANCH}/{Path(config.docs_dir).name}/"
+        site.source = f"{config.repo_url.rstrip('/')}/blob/{BRANCH}/"
     return config
 
 
-def on_page_content(html, *, page, config, files):
-    """Remember what the formulas show."""
-    _shown.update(fonts.characters(html))
+def on_page_markdown(markdown, *, page, config, files):
+    """The description of a page is its summary if it has none; the theme writes it into an attribute as it is."""
+    description = page.meta.get("description") or to_plain(str(page.meta.get("summary") or ""))
+    if description:
+        page.meta["description"] = html.escape(str(description))
+
+
+def on_page_content(content, *, page, config, files):
+    """Make pages of notebooks like those of lessons, and remember what the formulas show."""
+    if page.file.src_uri.endswith(".ipynb"):
+        try:
+            content = notebooks.clean(content)
+        except notebooks.FormulaError as error:
+            raise PageError(f"{page.file.src_uri}: {error}") from None
+    _shown.update(fonts.characters(content))
+    return content
+
+
+def on_page_context(context, *, page, config, nav):
+    """What the templates show beside the page: its reading time, and on the page of a folder the lessons that can be marked as read."""
+    if page.is_index:
+        folder = page.file.src_uri.rpartition("/")[0]
+        lessons = (other.file for other in nav.pages if not other.is_index and "/" in other.file.src_uri)
+        context["lessons"] = [file.url for file in lessons if file.src_uri.startswith(folder)]
+    else:
+        context["minutes"] = reading.minutes(page.content)
 
 
 def on_env(env, *, config, files):

@@ -4,6 +4,7 @@ import functools
 import unicodedata
 
 import pytest
+from browsing import chromium, offline, online, reading, visit  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 

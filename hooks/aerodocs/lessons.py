@@ -30,13 +30,15 @@ log = logging.getLogger("mkdocs.aerodocs")  # below `mkdocs`, whose warnings cou
 class Site:
     """What a builder tells that copies files: it puts `files` (path in the site -> file or content) into the site after all pages are rendered.
 
-    Without one, `files` is None: figures are embedded in the page, and there are no notebooks. `branch` is where the repository keeps the site.
+    Without one, `files` is None: figures are embedded in the page, and there are no notebooks. `branch` is where the repository keeps the site;
+    `source` is the address below which it shows its files, empty if it has none.
     """
 
     files: dict[str, Path | bytes] | None = None
     address: str = ""
     repo_url: str = ""
     branch: str = "gh-pages"
+    source: str = ""
 
 
 class Lessons:

@@ -24,6 +24,8 @@ from aerodocs.regions import Kind
 # A paragraph that stands for a marker until the tree is built; Python-Markdown takes these control characters out of every text before.
 _TOKEN = "\x02aero-{}-{}\x03"
 _NAMED = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z][A-Za-z0-9]*;")  # entities of HTML that XML does not know
+_ROWS = 10  # a table of more lessons is folded
+_ELEMENTS: dict[Kind, str] = {"Navigation": "nav", "Index": "section", "Footer": "footer"}
 _CLASSES: dict[Kind, str] = {"Navigation": "aero-header", "Index": "aero-index", "Footer": "aero-footer"}
 
 
@@ -81,7 +83,10 @@ class _PythonFence:
             except snippets.SnippetError as error:
                 raise self.error(f"{place(md, reference)}: {error}") from None
             title = f"{self.code.name}/{snippet.path} · {snippet.symbol}"
-            return highlight(snippet.source, language, {**options, "title": title}, md, classes=classes, id_value=id_value, attrs=attrs)
+            shown = highlight(snippet.source, language, {**options, "title": title}, md, classes=classes, id_value=id_value, attrs=attrs)
+            source = self.lessons.site.source
+            link = f'<a href="{html.escape(source)}{self.code.name}/{snippet.path}#L{snippet.line}">{title}</a>'
+            return shown.replace(f">{title}</span>", f">{link}</span>", 1) if source else shown
         if "cell" in classes:
             shown = self.lessons.cell_html(
                 id_value, src, lambda code: highlight(code, language, options, md, classes=classes, id_value="", attrs=attrs)
@@ -120,13 +125,14 @@ class _RegionTreeprocessor(Treeprocessor):
             if start not in texts or end not in texts:
                 continue
             first, last = texts.index(start), texts.index(end)
-            region = etree.Element("nav" if kind == "Navigation" else "div", {"class": name, "data-search-exclude": ""})
+            # Elements that hold none of their kind: the theme's search index ends an exclusion at the first closing tag of the same name.
+            region = etree.Element(_ELEMENTS[kind], {"class": name, "data-search-exclude": ""})
             if kind == "Navigation":
                 region.set("aria-label", "Điều hướng khóa học")
             for child in children[first : last + 1]:
                 root.remove(child)
             for child in children[first + 1 : last]:
-                region.append(_without_heading(child))
+                region.append(_folded(_without_heading(child)))
             after = first + 1 if kind == "Navigation" and first < len(root) and root[first].tag == "h1" else first
             root.insert(after, region)
 
@@ -134,10 +140,25 @@ class _RegionTreeprocessor(Treeprocessor):
 def _without_heading(element: etree.Element) -> etree.Element:
     """Generated headings do not belong into the page's table of contents."""
     if element.tag in ("h2", "h3"):
-        element.attrib.update({"role": "heading", "aria-level": element.tag[1], "class": "aero-heading"})
+        element.attrib.update({"role": "heading", "aria-level": "2", "class": "aero-heading"})
         element.attrib.pop("id", None)
         element.tag = "p"
     return element
+
+
+def _folded(element: etree.Element) -> etree.Element:
+    """A long table of lessons opens on demand: its first rows and the current one are always there. It needs styles, no script."""
+    rows = element.findall("tbody/tr") if element.tag == "table" else []
+    hidden = [row for row in rows[_ROWS:] if not (row[0].text or "").startswith("📌")]
+    if not hidden:
+        return element
+    for row in hidden:
+        row.set("class", "aero-fold")
+    folded = etree.Element("div", {"class": "aero-lessons"})
+    more = etree.SubElement(folded, "details")
+    etree.SubElement(more, "summary").text = f"Cả {len(rows)} bài học"
+    folded.append(element)
+    return folded
 
 
 class _FormulaTreeprocessor(Treeprocessor):
