@@ -32,10 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure_index(options: argparse.Namespace) -> None:
     """The indexer on courses of several sizes: first run, and with nothing to do."""
-    if not any(options.docs.rglob("*.md")):
-        raise UsageError(f"{options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs")
-    print("| trang | việc | giây: trung vị | nhỏ nhất | lớn nhất | trang/giây | bộ nhớ đỉnh, MB |")
-    print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
+    _sizes_head(options)
     for pages in options.pages:
         with tempfile.TemporaryDirectory() as folder:
             tree = Path(folder, "docs")
@@ -45,11 +42,19 @@ def measure_index(options: argparse.Namespace) -> None:
                 shutil.rmtree(tree, ignore_errors=True)
                 copy_tree(options.docs, tree, pages)
                 cold.append(measure(command))
-            for what, runs in (("lần đầu (ghi mọi trang)", cold), ("không có gì đổi", [measure(command) for _ in range(options.repeats)])):
-                seconds = [run[0] for run in runs]
-                middle, memory = statistics.median(seconds), max(run[1] for run in runs)
-                figures = f"{middle:.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {pages / middle:,.0f} | {memory:.0f}"
-                print(f"| {pages:,} | {what} | {figures} |", flush=True)
+            _sizes_row(pages, "lần đầu (ghi mọi trang)", cold)
+            _sizes_row(pages, "không có gì đổi", [measure(command) for _ in range(options.repeats)])
+
+
+def measure_check(options: argparse.Namespace) -> None:
+    """The checker on courses of several sizes. The memory is that of its largest process."""
+    _sizes_head(options)
+    for pages in options.pages:
+        with tempfile.TemporaryDirectory() as folder:
+            tree = Path(folder, "docs")
+            copy_tree(options.docs, tree, pages)
+            command = [sys.executable, str(HOOKS / "check.py"), "--docs", str(tree), "--format", "json"]
+            _sizes_row(pages, "mọi luật", [measure(command, accept=(0, 1)) for _ in range(options.repeats)])
 
 
 def measure_run(options: argparse.Namespace) -> None:
@@ -101,6 +106,20 @@ def _lessons(root: Path, count: int, code: str) -> tuple[list[Path], list[Path]]
     return scripts, notebooks
 
 
+def _sizes_head(options: argparse.Namespace) -> None:
+    if not any(options.docs.rglob("*.md")):
+        raise UsageError(f"{options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs")
+    print("| trang | việc | giây: trung vị | nhỏ nhất | lớn nhất | trang/giây | bộ nhớ đỉnh, MB |")
+    print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
+
+
+def _sizes_row(pages: int, what: str, runs: list[tuple[float, float]]) -> None:
+    seconds = [run[0] for run in runs]
+    middle, memory = statistics.median(seconds), max(run[1] for run in runs)
+    figures = f"{middle:.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {pages / middle:,.0f} | {memory:.0f}"
+    print(f"| {pages:,} | {what} | {figures} |", flush=True)
+
+
 def copy_tree(docs: Path, target: Path, pages: int) -> None:
     """Write exactly `pages` Markdown pages: those of `docs`, over and over in numbered top folders."""
     sources = sorted(docs.rglob("*.md"))
@@ -111,14 +130,14 @@ def copy_tree(docs: Path, target: Path, pages: int) -> None:
         file.write_bytes(sources[place].read_bytes())
 
 
-def measure(command: list[str], cwd: Path | None = None) -> tuple[float, float]:
-    """Wall time in seconds and peak memory in MB of a command as a whole process. Raises RuntimeError if it fails."""
+def measure(command: list[str], cwd: Path | None = None, accept: tuple[int, ...] = (0,)) -> tuple[float, float]:
+    """Wall time in seconds and peak memory in MB of a command as a whole process. Raises RuntimeError if its exit code is not one of `accept`."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
-        if code := os.waitstatus_to_exitcode(status):
+        if (code := os.waitstatus_to_exitcode(status)) not in accept:
             errors.seek(0)
             raise RuntimeError(f"{' '.join(command)}: exit code {code}\n{errors.read().decode(errors='replace')[-2000:]}")
     return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
@@ -137,9 +156,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(measure=measure)
         return sub
 
-    index = add("index", measure_index, "bộ lập mục lục trên khóa học nhiều cỡ")
-    index.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
-    index.add_argument("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
+    for sub in (
+        add("index", measure_index, "bộ lập mục lục trên khóa học nhiều cỡ"),
+        add("check", measure_check, "bộ kiểm tra trên khóa học nhiều cỡ"),
+    ):
+        sub.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
+        sub.add_argument("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
     run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")
     run.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
     return parser
