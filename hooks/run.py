@@ -1,6 +1,7 @@
 """Execute the cells of lessons, record what they leave, verify what is recorded: `python hooks/run.py`."""
 
 import argparse
+import importlib.util
 import os
 import signal
 import subprocess
@@ -55,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         for lesson in lessons
         if lesson.path not in broken and (options.verify or stale[lesson.path] or (docs / lesson.path in named and not options.changed))
     ]
+    missing = [name for name in ("IPython", "tqdm") if wanted and not importlib.util.find_spec(name)]
+    if missing:
+        print(f'run.py: thiếu {", ".join(missing)}; cài bằng pip install -c constraints.txt -e ".[run]"', file=sys.stderr)
+        return 2
     try:
         return _run(root, wanted, options) or int(bool(problems))
     except KeyboardInterrupt:

@@ -311,3 +311,6 @@ def test_listing_needs_neither_torch_nor_ipython(good):
     )
     result = command(good, "--list", "--changed", env={**os.environ, "PYTHONPATH": str(blocker)})
     assert result.returncode == 0 and result.stdout == "" and result.stderr == ""
+    (good / "docs/one.md").write_text(page("one", "1 + 1"), encoding="utf-8")
+    result = command(good, env={**os.environ, "PYTHONPATH": str(blocker)})
+    assert result.returncode == 2 and "thiếu IPython, tqdm" in result.stderr and "Traceback" not in result.stderr
