@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import tiktoken
@@ -24,6 +24,22 @@ def generate(model: GPT, idx: Tensor, max_new_tokens: int, **options) -> Tensor:
     """Continue token ids (B, T) by up to ``max_new_tokens`` each: (B, T + n). Options and errors as ``stream``."""
     new = [token[:, None] for token in stream(model, idx, max_new_tokens, **options)]  # (B,) -> (B, 1)
     return torch.cat([idx, *new], dim=1)
+
+
+@torch.no_grad()
+def generate_plain(
+    model: Callable[[Tensor], Tensor], idx: Tensor, max_new_tokens: int, n_ctx: int | None = None, **sampling
+) -> Tensor:
+    """The loop at its simplest: predict, choose, append. Ids (B, T) -> (B, T + max_new_tokens).
+
+    For any ``model`` from ids (B, T) to logits (B, T, V), of which it sees the last ``n_ctx`` ids (None: all).
+    ``sampling`` are the options of ``sampling.sample``.
+    """
+    for _ in range(max_new_tokens):
+        logits = model(idx if n_ctx is None else idx[:, -n_ctx:])  # (B, T) -> (B, T, V)
+        token = sample(logits[:, -1], **sampling)  # (B, T, V) -> (B, V) -> (B,)
+        idx = torch.cat([idx, token[:, None]], dim=1)  # (B,) -> (B, 1)
+    return idx
 
 
 def stream(
@@ -198,7 +214,7 @@ def _run_command(args: argparse.Namespace) -> None:
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("máy này không có GPU CUDA: bỏ --device cuda")
     model, tokenizer = load_model(args.model)
-    model.to(args.device).eval()
+    model.to(args.device)
     generator = None if args.seed is None else torch.Generator(args.device).manual_seed(args.seed)
     n_tokens = max(len(tokenizer.encode(args.prompt)), 1) + args.max_new_tokens
     with fast_decoding(model, dtype=getattr(torch, args.dtype), compile=args.compile):

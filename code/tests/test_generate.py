@@ -1,5 +1,6 @@
 """Generation: the cache changes nothing, batches equal single rows, transformers writes the same tokens."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -10,8 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from aerogpt import weights
 from aerogpt.config import GPTConfig
-from aerogpt.generate import generate, load_model, main, pad_left, stream, stream_text
+from aerogpt.generate import generate, generate_plain, load_model, main, pad_left, stream, stream_text
 from aerogpt.model import GPT
+from aerogpt.models import Model1, Model2
 from aerogpt.tokenizer import END_OF_TEXT, BPETokenizer
 
 CONFIG = GPTConfig(vocab_size=61, n_ctx=32, n_layer=3, n_head=4, n_embd=32)
@@ -69,13 +71,26 @@ def test_with_and_without_cache_token_for_token(n_prompt, n_new, n_batch, greedy
     assert torch.equal(results[0][:, :n_prompt], idx)
 
 
-def test_greedy_by_hand(model):
+def test_the_plain_loop_writes_the_same(model):
     ids = prompts(5)[0]
     expected = list(ids)
     for _ in range(20):
         expected.append(model(torch.tensor([expected]))[0, -1].argmax().item())
-    assert generate(model, torch.tensor([ids]), 20, **GREEDY)[0].tolist() == expected
     assert len(set(expected[5:])) > 3  # not a fixed point, where any error would hide
+    for function in (generate, generate_plain):
+        assert function(model, torch.tensor([ids]), 20, **GREEDY)[0].tolist() == expected
+
+
+def test_the_plain_loop_serves_the_first_models_of_the_course():
+    idx = torch.tensor(prompts(4, 4))
+    model = Model1(61, 8)
+    output = generate_plain(model, idx, 9, **sampled(1))
+    assert output.shape == (2, 13) and torch.equal(output[:, :4], idx)
+    assert torch.equal(output, generate_plain(model, idx, 9, n_ctx=1, **sampled(1)))  # it sees the last token alone
+    model = Model2(61, 6, 8)
+    assert generate_plain(model, idx, 9, n_ctx=6).shape == (2, 13)
+    with pytest.raises(ValueError, match="more than the context of 6"):
+        generate_plain(model, idx, 9)
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
@@ -105,12 +120,8 @@ def test_padded_rows_equal_single_rows(model, use_cache, pad_token):
 
 def test_beyond_the_context_only_the_last_tokens_count(model):
     idx = torch.tensor(prompts(40, 40))
-    output = generate(model, idx, 10, use_cache=False, **GREEDY)
-    expected = idx
-    for _ in range(10):
-        token = model(expected[:, -CONFIG.n_ctx :])[:, -1].argmax(-1, keepdim=True)
-        expected = torch.cat([expected, token], dim=1)
-    assert torch.equal(output, expected)
+    expected = generate_plain(model, idx, 10, n_ctx=CONFIG.n_ctx, **GREEDY)
+    assert torch.equal(generate(model, idx, 10, use_cache=False, **GREEDY), expected)
     rows = prompts(20, 30)
     idx, mask = pad_left(rows)
     output = generate(model, idx, 15, attention_mask=mask, use_cache=False, **GREEDY)
@@ -164,6 +175,17 @@ def test_seeds(model):
     outputs = [generate(model, idx, 20, **sampled(seed)) for seed in (1, 1, 2)]
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
+
+
+@pytest.mark.gpu
+def test_cuda_writes_the_same(model):
+    idx, mask = pad_left(prompts(3, 9))
+    expected = generate(model, idx, 20, attention_mask=mask, stop_tokens=[7], **GREEDY)
+    on_gpu = copy.deepcopy(model).cuda()
+    output = generate(on_gpu, idx.cuda(), 20, attention_mask=mask.cuda(), stop_tokens=[7], **GREEDY)
+    assert torch.equal(output.cpu(), expected)
+    draws = [generate(on_gpu, idx.cuda(), 20, generator=torch.Generator("cuda").manual_seed(1)) for _ in range(2)]
+    assert torch.equal(*draws)
 
 
 def test_nothing_to_add(model):

@@ -1,5 +1,7 @@
 """Interventions do what they say to the computation, and leave nothing behind."""
 
+import copy
+
 import pytest
 import torch
 
@@ -194,3 +196,13 @@ def test_bad_requests_change_nothing(model, context, message):
     with pytest.raises(ValueError, match=message), context(model):
         raise AssertionError("the body ran")
     assert not changed(model, before)
+
+
+@pytest.mark.gpu
+def test_the_noise_of_a_seed_is_the_same_on_cuda(model):
+    on_gpu = copy.deepcopy(model).cuda()
+    before = state(on_gpu)
+    with replaced_qkv(model, "qk", seed=3), replaced_qkv(on_gpu, "qk", seed=3):
+        for ours, theirs in zip(model.parameters(), on_gpu.parameters()):
+            torch.testing.assert_close(ours, theirs.cpu())
+    assert not changed(on_gpu, before)
