@@ -120,7 +120,7 @@ def test_attributes_of_a_heading_are_not_its_text():
     assert [heading(s) for s in ("A {#id}", "A {: .c #d }", "A {b}", r"A \{#id}")] == ["A", "A", "A {b}", r"A \{#id}"]
 
 
-@pytest.mark.parametrize("piece", ["a", "**a ", "`", "`a``", "[a](", "[", '<a b="', "$a ", "&#1", "*", "|"])
+@pytest.mark.parametrize("piece", ["**a ", "`a``", "[a](", '<a b="', "$a ", "|"])
 def test_a_title_of_a_megabyte_is_no_trap(piece):
     long = (piece * 1_000_000)[:1_000_000]
     page = page_of(parse("a.md", f"# {long}\n"))

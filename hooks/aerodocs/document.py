@@ -73,6 +73,11 @@ def parse(path: str, text: str) -> Document:
         return document
     document.blocks = scan(document.lines, document.first, regions.sealed)
     document.regions, document.problems = regions.find(path, document.lines, document.blocks)
+    if document.regions and not document.first and document.lines[0].rstrip() == "---":
+        start = min(region.start for region in document.regions)
+        if not any(line.rstrip() in ("---", "...") for line in document.lines[1:start]):  # a rule of the region would close it
+            what = f"dòng --- này mở phần đầu trang (YAML) nhưng không được đóng trước vùng ở dòng {start + 1}"
+            document.problems.append(Problem(path, 1, "front-matter", what, "thêm dòng --- đóng, hoặc một dòng trống trước dòng này"))
     for block in document.blocks:
         if not block.closed:
             what, end = _UNCLOSED[block.kind]
