@@ -47,7 +47,7 @@ class Timing:
 
 
 def synchronizer(device: str | torch.device) -> Callable[[], None]:
-    """A function that waits until `device` has finished: GPUs take orders and compute later, the CPU does not."""
+    """A function that waits until ``device`` has finished: GPUs take orders and compute later, the CPU does not."""
     device = torch.device(device)
     if device.type == "cpu":
         return lambda: None
@@ -66,8 +66,8 @@ def measure_together(
 ) -> dict[str, Timing]:
     """Time several functions in turn, so that a disturbance of the machine meets all of them.
 
-    Each is called `warmup` times without the clock (first calls compile, allocate and fill caches). Then every function
-    runs once, `repeats` times over, with a wait for the device before the clock starts and before it stops.
+    Each is called ``warmup`` times without the clock (first calls compile, allocate and fill caches). Then every
+    function runs once, ``repeats`` times over, with a wait for the device before the clock starts and before it stops.
     """
     if repeats < 1 or warmup < 0:
         raise ValueError(f"repeats must be at least 1 and warmup at least 0, not {repeats} and {warmup}")
@@ -90,7 +90,7 @@ def measure_together(
 
 
 def measure(function: Callable[[], object], **options) -> Timing:
-    """Time one function; the options are those of `measure_together`."""
+    """Time one function; the options are those of ``measure_together``."""
     return measure_together({"": function}, **options)[""]
 
 
@@ -108,14 +108,14 @@ def forward_flops(config: GPTConfig, batch_size: int, length: int) -> int:
 
 
 def training_flops(config: GPTConfig, batch_size: int, length: int) -> int:
-    """Operations of forward and backward: each product has two gradients of its own size, so three times the forward."""
+    """Operations of forward and backward: a product has two gradients of its own size, so three times the forward."""
     return 3 * forward_flops(config, batch_size, length)
 
 
 def matmul_roofline(
     dtype: torch.dtype, device: str | torch.device = "cpu", size: int = 2048, repeats: int = 5
 ) -> float:
-    """FLOP/s of the fastest of `repeats` products of two square matrices: what no model on this machine can exceed."""
+    """FLOP/s of the fastest of ``repeats`` products of square matrices: what no model on this machine can exceed."""
     left, right = torch.randn(2, size, size, device=device).to(dtype)
     return 2 * size**3 / measure(lambda: left @ right, repeats=repeats, device=device).low
 
@@ -196,7 +196,7 @@ def report(
     ratios: Sequence[Mapping[str, object]] = (),
     packages: Sequence[str] = ("torch",),
 ) -> None:
-    """Print rows and ratios of benchmark `name` as tables; write them with the environment to `args.out`, if given."""
+    """Print rows and ratios of benchmark ``name``; write them and the environment to ``args.out``, if given."""
     found = environment(packages)
     memory = peak_memory(args.device)
     print(f"{name}: {found['cpu']}, {', '.join(found['features'])}, {found['threads']} luồng, tải {found.get('load')}")

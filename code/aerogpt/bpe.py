@@ -17,12 +17,12 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 
 
 def split_pieces(text: str) -> list[str]:
-    """Cut `text` into the pieces inside which BPE may merge; joined, they are the text again."""
+    """Cut ``text`` into the pieces inside which BPE may merge; joined, they are the text again."""
     return regex.findall(GPT2_PATTERN, text)
 
 
 def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
-    """Replace every occurrence of `pair` in `ids` by `new_id`, from left to right."""
+    """Replace every occurrence of ``pair`` in ``ids`` by ``new_id``, from left to right."""
     merged, i = [], 0
     while i < len(ids):
         if tuple(ids[i : i + 2]) == pair:
@@ -37,7 +37,7 @@ def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[i
 def encode_piece(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
     """Encode one piece: while neighbours join to a token, join those of the lowest rank, the leftmost first.
 
-    This is the plain definition, quadratic in the length of the piece; `BPETokenizer.encode` does the same by tiktoken.
+    This is the definition, quadratic in the length of the piece; ``BPETokenizer.encode`` does the same by tiktoken.
     """
     parts = [piece[i : i + 1] for i in range(len(piece))]
     while len(parts) > 1:
@@ -49,7 +49,7 @@ def encode_piece(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
 
 
 def learn_merges(words: dict[bytes, int], n_merges: int, progress: bool = False) -> list[tuple[int, int]]:
-    """Learn `n_merges` pairs of ids from `words` (piece -> how often it occurs); merge k makes token 256 + k.
+    """Learn ``n_merges`` pairs of ids from ``words`` (piece -> how often it occurs); merge k makes token 256 + k.
 
     Each step takes the pair of neighbours that occurs most often; among equals the one with the smallest left id, then
     the smallest right id. In "aaa" the pair (a, a) counts twice. No token is made twice: no merge has ever crossed the

@@ -1,6 +1,6 @@
 """Text to train on: documents read from files and folders, lessons reduced to their prose, a repeatable split.
 
-Also a command: `python -m aerogpt.corpus docs --out corpus.txt` freezes the text of a folder into one file.
+Also a command: ``python -m aerogpt.corpus docs --out corpus.txt`` freezes the text of a folder into one file.
 """
 
 import argparse
@@ -35,9 +35,9 @@ _MARKDOWN = [
     (r"</?[a-zA-Z][^>\n]*>", ""),
     (r"\{[:#.][^}\n]*\}", ""),  # attributes
     (r"^[ \t]*(?:>|[-*+]|\d+\.)[ \t]+", ""),  # quotes and list items
-    (r"\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", ""),  # emphasis and code
-    (r"^[ \t]*\|[ \t]*|[ \t]*\|[ \t]*$", ""),
-    (r"[ \t]*\|[ \t]*", ", "),  # table cells
+    (r"`\{cell:[^`\n]*\}`", "…"),  # a number that a run fills in
+    (r"(?<![\w*])\*+(?=\S)|(?<=\S)\*+(?![\w*])|`", ""),  # emphasis and code
+    (r"^[ \t]*\|([^\n]*)\|[ \t]*$", lambda row: ", ".join(cell.strip() for cell in row[1].split("|"))),  # a table's row
     (r"^[ \t]+|[ \t]+$", ""),
     (r"\n{3,}", "\n\n"),
 ]
@@ -55,7 +55,7 @@ def plain_text(markdown: str) -> str:
 
 
 def read_documents(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """The documents in `paths`: files as given, folders searched for .md, .txt and .ipynb in the order of their names.
+    """The documents in ``paths``: files as given, folders searched for .md, .txt and .ipynb in the order of names.
 
     .md and the Markdown cells of .ipynb become plain text; .txt is taken as it is, form feeds part its documents.
     Raises FileNotFoundError for a missing path and ValueError for one without text or not in UTF-8.
@@ -85,9 +85,10 @@ def split_documents(
 ) -> tuple[list[str], list[str]]:
     """Part documents into training and validation text: (training, validation).
 
-    Documents are cut between paragraphs into blocks of at least `block` characters (the last may be shorter). The blocks
-    whose text has the smallest hash are held out, until they are `validation` of all: the choice is repeatable, hardly
-    changes when the corpus grows, and a repeated block is never on both sides. Neighbours on one side stay together.
+    Documents are cut between paragraphs into blocks of at least ``block`` characters (the last may be shorter). The
+    blocks whose text has the smallest hash are held out, until they are ``validation`` of all: the choice is
+    repeatable, hardly changes when the corpus grows, and a repeated block is never on both sides. Neighbours on one
+    side stay together.
     Raises ValueError unless 0 < validation < 1.
     """
     if not 0 < validation < 1:
@@ -116,9 +117,9 @@ def split_documents(
 
 
 def synthetic_vietnamese(n_bytes: int, seed: int = 0) -> str:
-    """At least `n_bytes` of text without meaning, built of possible Vietnamese syllables, for measurements.
+    """At least ``n_bytes`` of text without meaning, built of possible Vietnamese syllables, for measurements.
 
-    Onset, rhyme and tone are drawn independently; the k-th syllable of a shuffled list has a weight of 1/k (Zipf's law).
+    Syllables are any onset with any rhyme and tone; in a shuffled list the k-th has a weight of 1/k (Zipf's law).
     """
     # A dot stands behind the vowel that carries the tone.
     onsets = "b c ch d đ g gh gi h kh l m n nh ng ph qu r s t th tr v x".split()
@@ -140,7 +141,7 @@ def synthetic_vietnamese(n_bytes: int, seed: int = 0) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m aerogpt.corpus`. Returns the exit code."""
+    """The command ``python -m aerogpt.corpus``. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m aerogpt.corpus", description="Gom phần văn bản của các bài học vào một tệp .txt."
     )

@@ -59,9 +59,9 @@ def step_seed(*numbers: int) -> int:
 
 
 def random_batch(tokens: Tensor, n_ctx: int, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """The batch of one training step: (inputs, targets), both (B, T), windows at random places of `tokens` (N,).
+    """The batch of one training step: (inputs, targets), both (B, T), windows at random places of ``tokens`` (N,).
 
-    It depends on nothing but the arguments: a run that resumes at `step` draws what the uninterrupted run draws.
+    It depends on nothing but the arguments: a run that resumes at ``step`` draws what the uninterrupted run draws.
     """
     windows = NextTokenDataset(tokens, n_ctx)
     generator = torch.Generator().manual_seed(step_seed(seed, step))
@@ -71,9 +71,9 @@ def random_batch(tokens: Tensor, n_ctx: int, batch_size: int, seed: int, step: i
 
 
 def consecutive_windows(tokens: Tensor, n_ctx: int) -> tuple[Tensor, Tensor]:
-    """All of `tokens` (N,) for evaluation: (inputs, targets), both (ceil((N - 1) / T), T), each token a target once.
+    """All of ``tokens`` (N,) for evaluation: (inputs, targets), both (ceil((N - 1) / T), T), each token a target once.
 
-    The last window is filled up with input 0 and target `IGNORED`.
+    The last window is filled up with input 0 and target ``IGNORED``.
     """
     n_windows = -(-(len(tokens) - 1) // n_ctx)
     if n_windows < 1:

@@ -18,7 +18,7 @@ def processes() -> tuple[int, int]:
 
 @torch.no_grad()
 def evaluate(model: GPT, tokens: Tensor, batch_size: int = 16, autocast: torch.autocast | None = None) -> float:
-    """Mean loss in nats a token over all of `tokens` (N,), in windows side by side, shared among the processes.
+    """Mean loss in nats a token over all of ``tokens`` (N,), in windows side by side, shared among the processes.
 
     Early tokens of a window see little context, so this is a little more than a sliding window would give.
     """
@@ -40,7 +40,7 @@ def evaluate(model: GPT, tokens: Tensor, batch_size: int = 16, autocast: torch.a
 
 
 def bits_per_byte(loss: float, tokens: Tensor, sizes: Tensor) -> float:
-    """The mean loss over `tokens[1:]` in nats a token as bits a byte of text; `sizes` (V,) are the bytes of each token.
+    """The mean loss over ``tokens[1:]`` in nats a token as bits a byte; ``sizes`` (V,) are the bytes of each token.
 
     Only this compares models with different tokenizers.
     """

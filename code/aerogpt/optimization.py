@@ -15,18 +15,18 @@ class TrainConfig:
 
     steps: updates of the weights. batch_size: windows an update, over all processes and micro-steps. accumulation:
     micro-steps an update. learning_rate: the highest. warmup_steps: linear rise to it; then a cosine falls to
-    final_share of it at `steps`. weight_decay: on matrices only. clip: largest norm of the gradient. dtype: of the
+    final_share of it at ``steps``. weight_decay: on matrices only. clip: largest norm of the gradient. dtype: of the
     matrix products (weights stay float32). eval_every: steps between evaluations, which also save. patience: stop after
     so many evaluations without a new best validation loss (0: never). seed: of batches and dropout.
 
     Raises ValueError that names the field.
     """
 
-    steps: int = 1000
-    batch_size: int = 16
+    steps: int = 400
+    batch_size: int = 8
     accumulation: int = 1
     learning_rate: float = 1e-3
-    warmup_steps: int = 100
+    warmup_steps: int = 40
     final_share: float = 0.1
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
@@ -34,7 +34,7 @@ class TrainConfig:
     dtype: str = "float32"
     compile: bool = False
     device: str = "cpu"
-    eval_every: int = 100
+    eval_every: int = 20
     patience: int = 0
     seed: int = 0
 
@@ -50,7 +50,7 @@ class TrainConfig:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The learning rate of update `step` (from 0): linear warm-up, then half a cosine down to the final share.
+    """The learning rate of update ``step`` (from 0): linear warm-up, then half a cosine down to the final share.
 
     Radford et al. (2018), section 4.1; the cosine is Loshchilov & Hutter (2017), arXiv:1608.03983, equation 5.
     """

@@ -1,6 +1,6 @@
 """The figures of the course in one style: loss curve, attention map, histogram, function plot.
 
-Each function returns a new `matplotlib.figure.Figure`. pyplot is never imported and matplotlib's settings are left alone.
+Each function returns a new ``matplotlib.figure.Figure``. It imports no pyplot and leaves matplotlib's settings alone.
 """
 
 import functools
@@ -39,7 +39,7 @@ class CourseFigure(Figure):
 
 
 def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run `function` under STYLE, over whatever the user has set, and restore that afterwards."""
+    """Run ``function`` under STYLE, over whatever the user has set, and restore that afterwards."""
 
     @functools.wraps(function)
     def drawing(*args, **options):
@@ -57,7 +57,7 @@ def _array(values: object) -> np.ndarray:
 
 
 def _axes(title: str | None, xlabel: str | None, ylabel: str | None, size: tuple[float, float] = (6.4, 3.6)):
-    """A figure of `size` inches and its only axes, with title and labels."""
+    """A figure of ``size`` inches and its only axes, with title and labels."""
     figure = CourseFigure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title or "", xlabel=xlabel or "", ylabel=ylabel or "")
@@ -66,7 +66,7 @@ def _axes(title: str | None, xlabel: str | None, ylabel: str | None, size: tuple
 
 @_styled
 def loss_curve(history: Mapping[str, Sequence], *, smoothing: float = 0.95, title: str | None = None) -> Figure:
-    """The history that `train` returns: loss of every step (faint), its running mean, and the validation losses.
+    """The history that ``train`` returns: loss of every step (faint), its running mean, and the validation losses.
 
     smoothing: share of the old value in the running mean; the mean is corrected for its start (Kingma & Ba 2015,
     section 3, as in Adam). ValueError if the history holds no step or smoothing is not in [0, 1).
@@ -94,7 +94,7 @@ def loss_curve(history: Mapping[str, Sequence], *, smoothing: float = 0.95, titl
 
 @_styled
 def attention_map(weights: object, tokens: Sequence[str] | None = None, *, title: str | None = None) -> Figure:
-    """Attention weights (T_query, T_key) as shades, one row a query; `tokens` names rows and columns if square.
+    """Attention weights (T_query, T_key) as shades, one row a query; ``tokens`` names rows and columns if square.
 
     ValueError for another number of dimensions, or a number of names that does not fit.
     """

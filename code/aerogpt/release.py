@@ -20,16 +20,9 @@ from aerogpt.data import encode_documents, token_bytes
 from aerogpt.evaluation import bits_per_byte, evaluate
 from aerogpt.tokenizer import BPETokenizer
 
-DATA = Path(__file__).parent / "data"
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
 
 def _commit(folder: Path) -> str | None:
-    """The commit that is checked out where `folder` lies, None without git."""
+    """The commit that is checked out where ``folder`` lies, None without git."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -37,10 +30,10 @@ def _commit(folder: Path) -> str | None:
         return None
 
 
-def release(run: Path, name: str, note: str, folder: Path = DATA) -> dict:
-    """Write `name`.safetensors, -tokenizer.json and .json into `folder`; returns the provenance (the last of them).
+def release(run: Path, name: str, note: str, folder: Path = weights.DATA) -> dict:
+    """Write ``name``.safetensors, -tokenizer.json and .json into ``folder``; returns the provenance (the last of them).
 
-    run: the folder of `aerogpt.train`, trained on `folder`/`name`-corpus.txt. note: what a reader must know about it.
+    run: the folder of ``aerogpt.train``, trained on ``folder``/``name``-corpus.txt. note: what a reader must know.
     The held-out loss is measured once more with the rounded weights. Raises ValueError if the text is another one.
     """
     corpus = folder / f"{name}-corpus.txt"
@@ -61,7 +54,7 @@ def release(run: Path, name: str, note: str, folder: Path = DATA) -> dict:
         "validation_loss": loss,
         "bits_per_byte": bits_per_byte(loss, validation, token_bytes(tokenizer)),
     }
-    hashes = {path.name: sha256(path) for path in files}
+    hashes = {path.name: weights.file_sha256(path) for path in files}
     provenance = {"note": note, "commit": _commit(folder), "sha256": hashes} | provenance
     text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
@@ -69,7 +62,7 @@ def release(run: Path, name: str, note: str, folder: Path = DATA) -> dict:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m aerogpt.release`. Returns the exit code."""
+    """The command ``python -m aerogpt.release``. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m aerogpt.release", description="Biến một lần huấn luyện thành dữ liệu của gói aerogpt."
     )
@@ -82,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, KeyError) as error:
         print(f"lỗi: {error}", file=sys.stderr)
         return 1
-    print(f"{DATA / args.name}: {provenance['float16']['bits_per_byte']:.3f} bit mỗi byte với trọng số float16")
+    print(f"{weights.DATA / args.name}: {provenance['float16']['bits_per_byte']:.3f} bit mỗi byte với trọng số float16")
     return 0
 
 

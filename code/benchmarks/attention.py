@@ -15,7 +15,7 @@ LENGTHS = (64, 128, 256, 512, 1024, 2048)
 
 
 def attention_pass(attention: Callable, length: int, device: str, backward: bool) -> Callable[[], None]:
-    """A function that computes attention once, with its gradients if `backward`."""
+    """A function that computes attention once, with its gradients if ``backward``."""
     q, k, v = torch.randn(3, 1, HEADS, length, WIDTH, device=device, requires_grad=backward).unbind()
 
     def run() -> None:

@@ -1,9 +1,9 @@
-"""Byte-pair encoding against `tokenizers` and `tiktoken`: training to 1,024 tokens, encoding, on 300 kB of Vietnamese.
+"""BPE against ``tokenizers`` and ``tiktoken``: training to 1,024 tokens and encoding, on 300 kB of Vietnamese.
 
 python code/benchmarks/bpe.py [--out FILE] [--repeats N] [--threads N]
 
-The text is synthetic (possible syllables with Zipf frequencies): it has no meaning and as many different words as a real
-text of its size. All implementations work on the same text; encoders use the same vocabulary.
+The text is synthetic: possible syllables with Zipf frequencies, without meaning. All implementations work on the same
+text; the encoders use the same vocabulary.
 """
 
 import os
@@ -24,7 +24,7 @@ VOCAB_SIZE = 1024
 
 
 def train_peer(text: str) -> tokenizers.Tokenizer:
-    """Train `tokenizers`' byte-level BPE to the same size."""
+    """Train ``tokenizers``' byte-level BPE to the same size."""
     peer = tokenizers.Tokenizer(models.BPE())
     peer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -34,7 +34,7 @@ def train_peer(text: str) -> tokenizers.Tokenizer:
 
 
 def peer_with(tokenizer: BPETokenizer) -> tokenizers.Tokenizer:
-    """`tokenizers`' encoder with our vocabulary, written in its alphabet of printable bytes."""
+    """``tokenizers``' encoder with our vocabulary, written in its alphabet of printable bytes."""
     symbol = {byte: character for character, byte in byte_symbols().items()}
     shown = ["".join(symbol[byte] for byte in token) for token in tokenizer.tokens[: len(tokenizer.ranks)]]
     merges = [(shown[left], shown[right]) for left, right in tokenizer.merges]

@@ -1,4 +1,4 @@
-"""Greedy generation with GPT-2 small (124M, random weights) against `transformers`: 128 + 128 tokens, batch 1.
+"""Greedy generation with GPT-2 small (124M, random weights) against ``transformers``: 128 + 128 tokens, batch 1.
 
 python code/benchmarks/generation.py [--out FILE] [--device cuda] [--repeats N] [--threads N]
 
@@ -23,7 +23,7 @@ PROMPT, NEW, NEW_WITHOUT_CACHE = 128, 128, 32
 
 
 def models(device: str) -> tuple[GPT, GPT2LMHeadModel]:
-    """Ours and `transformers`' with the same random weights."""
+    """Ours and ``transformers``' with the same random weights."""
     torch.manual_seed(0)
     peer = GPT2LMHeadModel(GPT2Config()).eval()
     peer.generation_config.eos_token_id = None  # never stop early

@@ -1,4 +1,4 @@
-"""Initialisation, forward and forward + backward of GPT-2 small (124M) against `transformers`, float32, eager.
+"""Initialisation, forward and forward + backward of GPT-2 small (124M) against ``transformers``, float32, eager.
 
 python code/benchmarks/phases.py [--out FILE] [--device cuda] [--repeats N] [--threads N]
 
@@ -27,7 +27,7 @@ PEER_CONFIG = GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_ca
 
 
 def without_gradient(function: Callable[[], object]) -> Callable[[], None]:
-    """`function` under no_grad."""
+    """``function`` under no_grad."""
 
     def run() -> None:
         with torch.no_grad():
@@ -37,7 +37,7 @@ def without_gradient(function: Callable[[], object]) -> Callable[[], None]:
 
 
 def with_gradient(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
-    """Forward and backward of `loss`; the gradients are dropped."""
+    """Forward and backward of ``loss``; the gradients are dropped."""
 
     def run() -> None:
         loss().backward()

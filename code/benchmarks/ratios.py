@@ -1,4 +1,4 @@
-"""Run every benchmark program and print the table of ratios against `transformers`, `tokenizers` and `tiktoken`.
+"""Run every benchmark program and print the table of ratios against ``transformers``, ``tokenizers`` and ``tiktoken``.
 
 python code/benchmarks/ratios.py [--out FILE] [--device cuda] [--repeats N] [--threads N] [--only NAME …]
 

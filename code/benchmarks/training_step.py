@@ -1,4 +1,4 @@
-"""One training step (forward, backward, AdamW) against `transformers`: 6 layers, 6 heads, 384 wide, T=256, B=8.
+"""One training step (forward, backward, AdamW) against ``transformers``: 6 layers, 6 heads, 384 wide, T=256, B=8.
 
 python code/benchmarks/training_step.py [--out FILE] [--device cuda] [--repeats N] [--threads N]
 """
@@ -22,7 +22,7 @@ MODES = [("float32", False), ("bfloat16", False), ("bfloat16", True)]  # dtype, 
 
 
 class PeerLoss(nn.Module):
-    """`transformers`' GPT-2 with its own loss, which shifts the labels itself."""
+    """``transformers``' GPT-2 with its own loss, which shifts the labels itself."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -46,7 +46,9 @@ class OwnLoss(nn.Module):
         return self.model.loss(idx, targets)
 
 
-def training_step(kind: type[nn.Module], config: GPTConfig, dtype: str, compiled: bool, device: str) -> Callable[[], None]:
+def training_step(
+    kind: type[nn.Module], config: GPTConfig, dtype: str, compiled: bool, device: str
+) -> Callable[[], None]:
     """A function that makes one step of a fresh model on one fixed random batch."""
     torch.manual_seed(0)
     module = kind(config).to(device).train()
@@ -72,9 +74,9 @@ def main() -> None:
     for dtype, compiled in MODES:
         for name, kind in (("aerogpt", OwnLoss), ("transformers", PeerLoss)):
             steps[name, dtype, compiled] = training_step(kind, GPT2_VOCABULARY, dtype, compiled, args.device)
-    timings = measure_together(steps, repeats=args.repeats, warmup=3, device=args.device, progress=True)
     small = training_step(OwnLoss, SMALL_VOCABULARY, "float32", False, args.device)
-    timings |= measure_together({("aerogpt V=256", "float32", False): small}, repeats=args.repeats, device=args.device, progress=True)
+    steps["aerogpt V=256", "float32", False] = small
+    timings = measure_together(steps, repeats=args.repeats, warmup=3, device=args.device, progress=True)
 
     roofline = {dtype: matmul_roofline(getattr(torch, dtype), args.device) for dtype in ("float32", "bfloat16")}
     rows = []

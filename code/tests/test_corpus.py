@@ -44,6 +44,8 @@ $$
 - ý hai,
   tiếp {#neo}
 
+***Đậm*** và *Ai hơn?* thì *x*: `{cell:o.so:,}` và $|d_{k}|$.
+
 Câu cuối:
 2 * 3 = 6 và
 a_b.
@@ -69,6 +71,8 @@ def test_a_lesson_leaves_its_prose():
         "",
         "ý một",
         "ý hai, tiếp",
+        "",
+        "Đậm và Ai hơn? thì x: … và $|d_{k}|$.",
         "",
         "Câu cuối: 2 * 3 = 6 và a_b.",
     ]

@@ -39,7 +39,8 @@ def test_every_vietnamese_letter_is_drawn_in_dejavu_sans_whatever_the_settings()
 def test_settings_and_pyplot_are_left_alone():
     code = (
         "import sys, matplotlib, torch; from aerogpt import plot;"
-        "settings = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"  # reading imports
+        "keys = sorted(set(matplotlib.rcParams) - {'backend'});"  # to read that one imports pyplot
+        "settings = lambda: [matplotlib.rcParams[key] for key in keys];"
         "before = settings(); plot.loss_curve({'loss': [1.0]}); plot.attention_map(torch.eye(2))._repr_png_();"
         "print(settings() == before, 'matplotlib.pyplot' in sys.modules)"
     )

@@ -7,7 +7,7 @@ import torch
 
 from aerogpt import weights
 from aerogpt.corpus import synthetic_vietnamese
-from aerogpt.release import main, release, sha256
+from aerogpt.release import main, release
 from aerogpt.tokenizer import BPETokenizer
 from aerogpt.train import main as train_main
 
@@ -30,7 +30,7 @@ def test_a_release_is_complete_and_half_as_large(trained):
     assert json.loads((trained / "nho.json").read_text(encoding="utf-8")) == provenance
     assert provenance["note"] == "tạm thời"
     assert provenance["sha256"] == {
-        name: sha256(trained / name) for name in ("nho.safetensors", "nho-tokenizer.json", "nho-corpus.txt")
+        name: weights.file_sha256(trained / name) for name in ("nho.safetensors", "nho-tokenizer.json", "nho-corpus.txt")
     }
     full, _ = weights.load(trained / "run" / "model.safetensors")
     half, _ = weights.load(trained / "nho.safetensors")

@@ -1,4 +1,4 @@
-"""BPE against a naive recount, `tokenizers` and `tiktoken`; GPT-2's constants; the saved file; the command."""
+"""BPE against a naive recount, ``tokenizers`` and ``tiktoken``; GPT-2's constants; the saved file; the command."""
 
 import io
 import json

@@ -201,7 +201,7 @@ def test_early_stopping_keeps_the_best_model(tokens, tmp_path):
 
 
 def interrupted_run(tokens, folder, config, at_step, monkeypatch):
-    """Train until the batch of `at_step` is asked for, as if the user had pressed Ctrl-C there."""
+    """Train until the batch of ``at_step`` is asked for, as if the user had pressed Ctrl-C there."""
     real = module.random_batch
 
     def batch(*arguments):
