@@ -1,6 +1,7 @@
 """Residue of chat assistants and converters: what was pasted with a text and does not belong to it."""
 
 import re
+import unicodedata
 
 from aerodocs.rules.subject import Subject
 
@@ -40,7 +41,7 @@ def page(subject: Subject) -> None:
     for number, chunk in enumerate(chunks):
         if title + 1 < number < len(chunks) - 2:
             continue
-        opening = chunk.masked.lstrip("*_ \"“")
+        opening = unicodedata.normalize("NFC", chunk.masked[:300]).lstrip("*_ \"“")
         if (number < title or number <= title + 1) and not chunk.heading and (match := _PREAMBLE.match(opening)):
             _report(subject, chunk.line + 1, f"lời mở đầu của một cuộc trò chuyện: “{match.group()[:50]}”")
         elif number >= len(chunks) - 2 and not chunk.heading and (match := _CLOSING.match(opening)):
