@@ -4,12 +4,16 @@ import base64
 import html.parser
 import json
 import re
+import subprocess
+import sys
+from types import SimpleNamespace
 
+import markdown
 import pytest
 from aerodocs import ansi, recordings, svg
 from aerodocs.lessons import Site
 from aerodocs.outputs import clean_html
-from aerodocs.page import LessonError
+from aerodocs.page import LessonError, path_of, place
 from handmade import build, cell, figure, index, project, record, renderer, result, stream
 
 
@@ -513,3 +517,28 @@ def test_strict(tmp_path, spoil, said):
     page.write_text(spoil(page.read_text(encoding="utf-8"), file), encoding="utf-8")
     result = build(folder, "--strict")
     assert result.returncode == (1 if said else 0) and said in result.stderr and "Traceback" not in result.stderr, result.stderr
+
+
+ZENSICAL = "site_name: A\ntheme:\n  language: vi\nmarkdown_extensions: [attr_list, tables, pymdownx.superfences, aerodocs.markdown]\n"
+
+
+def test_the_successor_of_mkdocs_shows_the_same(tmp_path):
+    """Zensical runs no hooks: recordings are found all the same, and figures are in the page."""
+    pytest.importorskip("zensical")
+    text = f"---\nsummary: x\n---\n# A\n\n{cell('a', 'n = 7')}\n`{{cell:a.n}}` ở đây.\n"
+    (tmp_path / "mkdocs.yml").write_text(ZENSICAL, encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "01_a.md").write_text(text, encoding="utf-8")
+    record(tmp_path, "01_a.md", text, {"a": [result("bảy"), figure("cpu-a-1")]}, {"a": {"n": 7}})
+    subprocess.run([sys.executable, "-m", "zensical", "build"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    page = (tmp_path / "site" / "01_a" / "index.html").read_text(encoding="utf-8")
+    assert "7 ở đây" in page and ">bảy</pre>" in page and page.count('<img src="data:image/svg+xml;base64,') == 2
+
+
+def test_places_of_errors_in_the_successor(tmp_path):
+    (tmp_path / "a.md").write_text("---\nx: 1\n---\n# A\n\n`{cell:b.n}`\n", encoding="utf-8")
+    md = markdown.Markdown()
+    context = SimpleNamespace(page=SimpleNamespace(path="a.md"), config={"docs_dir": str(tmp_path)})
+    md.preprocessors.register(context, "rendering_context", 0)
+    assert (path_of(md), place(md, "{cell:b.n}"), place(md, "khác")) == ("a.md", "a.md:6", "a.md:1")
+    assert (path_of(markdown.Markdown()), place(markdown.Markdown(), "x")) == ("", "?")
