@@ -58,7 +58,7 @@ class GPTConfig:
 
     @classmethod
     def preset(cls, name: str, **changes) -> "GPTConfig":
-        """The configuration called ``name`` in PRESETS, with some fields replaced. Raises ValueError for other names."""
+        """The configuration called ``name`` in PRESETS, with some fields replaced. ValueError for another name."""
         if name not in PRESETS:
             raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
         return replace(PRESETS[name], **changes)

@@ -59,9 +59,10 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Brings each vector to mean 0 and variance 1, then scales by ``weight`` and shifts by ``bias``; (..., C) -> (..., C).
+    """Brings each vector to mean 0 and variance 1, then scales by ``weight`` and shifts by ``bias``.
 
-    The formula is ``functional.layer_norm``; the kernel used here does it in one pass. Starts as weight 1, bias 0.
+    (..., C) -> (..., C). The formula is ``functional.layer_norm``; the kernel used here does it in one pass.
+    Starts as weight 1, bias 0.
     """
 
     def __init__(self, n_features: int, bias: bool = True, eps: float = 1e-5):

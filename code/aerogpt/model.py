@@ -33,7 +33,7 @@ class GPT(nn.Module):
 
     def tie_weights(self) -> None:
         """Make output and input embedding one tensor (Press and Wolf 2017). Needed again only after a conversion that
-        replaces parameters: ``to_empty``, or ``load_state_dict(..., assign=True)``."""
+        replaces parameters: from or to the device "meta", or ``load_state_dict(..., assign=True)``."""
         self.lm_head.weight = self.transformer.wte.weight
 
     def hidden(self, idx: Tensor, *, cache: KVCache | None = None, position_ids: Tensor | None = None,
@@ -46,7 +46,7 @@ class GPT(nn.Module):
         Raises ValueError if a shape does not fit or S exceeds n_ctx or the room in the cache.
         """
         if idx.ndim != 2 or idx.shape[1] == 0:
-            raise ValueError(f"token ids must have shape (batch, tokens) with at least one token, got {tuple(idx.shape)}")
+            raise ValueError(f"token ids must have shape (batch, at least one token), got {tuple(idx.shape)}")
         n_batch, n_new = idx.shape
         n_past = 0
         if cache is not None:

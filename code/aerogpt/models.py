@@ -89,7 +89,7 @@ Model5 = GPT
 
 
 def add_positions(x: Tensor, wpe: Embedding) -> Tensor:
-    """Token vectors (B, T, C) plus the vector of each one's position. Raises ValueError for more tokens than positions."""
+    """Token vectors (B, T, C) plus the vector of each one's position. ValueError for more tokens than positions."""
     n_tokens, n_ctx = x.shape[1], len(wpe.weight)
     if n_tokens > n_ctx:
         raise ValueError(f"{n_tokens} tokens are more than the context of {n_ctx}: crop the input")

@@ -36,9 +36,9 @@ def count_parameters(model: nn.Module, unique: bool = True) -> int:
 
 
 def group_parameters(model: nn.Module) -> dict[str, int]:
-    """Number of parameters of each group in GROUPS that has any, in that order; tied tensors count where they are first.
+    """Number of parameters of each group in GROUPS that has any, in that order.
 
-    The groups add up to ``count_parameters(model)``.
+    Tied tensors count where they are first. The groups add up to ``count_parameters(model)``.
     """
     counts = dict.fromkeys(GROUPS, 0)
     for name, parameter in model.named_parameters():
@@ -88,7 +88,8 @@ def parameter_table(names: Sequence[str]) -> str:
         model = preset_model(name)
         total = count_parameters(model)
         rows = {"tất cả": total} | group_parameters(model) | {"trong đó bias": count_biases(model)}
-        lines += [f"| {name} | {VIETNAMESE.get(group, group)} | {count:,} | {count / total:.3%} |" for group, count in rows.items()]
+        lines += [f"| {name} | {VIETNAMESE.get(group, group)} | {count:,} | {count / total:.3%} |"
+                  for group, count in rows.items()]
     return "\n".join(lines)
 
 

@@ -154,7 +154,8 @@ def _openai_config(path: Path, tensors: dict[str, Tensor]) -> GPTConfig:
     if not file.is_file():
         vocab_size, n_embd = tensors["wte.weight"].shape
         layers = {name.split(".")[1] for name in tensors if name.startswith("h.")}
-        shape = {"vocab_size": vocab_size, "n_ctx": len(tensors["wpe.weight"]), "n_layer": len(layers), "n_embd": n_embd}
+        n_ctx = len(tensors["wpe.weight"])
+        shape = {"vocab_size": vocab_size, "n_ctx": n_ctx, "n_layer": len(layers), "n_embd": n_embd}
         for name in OPENAI:
             if shape.items() <= asdict(PRESETS[name]).items():
                 return PRESETS[name]
