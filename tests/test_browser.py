@@ -1,6 +1,7 @@
 """The site in a real browser: search, formulas, offline, print, keyboard, weight."""
 
 import functools
+import json
 import unicodedata
 
 import pytest
@@ -131,3 +132,58 @@ def test_opens_from_a_disk_with_search(offline, visit):
     found = [result for result in search(visitor.page, "muong") if "90_mau" in result["href"]]
     assert {result["href"].split("?")[0] for result in found} == {(offline / f"90_mau/0{number}_bai.html").as_uri() for number in (3, 4)}
     assert visitor.said == [] and visitor.outside("file://") == []
+
+
+def test_missing_page_offers_a_search_for_what_was_asked(online, reading, visit):
+    visitor = visit()
+    answer = visitor.page.goto(f"{reading.url}04_buildgpt/aero_llm_04_gelu_vs_relu/")
+    assert answer.status == 404 and visitor.page.title().startswith("Không tìm thấy trang")
+    visitor.page.get_by_role("button", name="Tìm trong khóa học").click()
+    found = visitor.page.locator(".md-search-result__item", has_text="GELU")
+    found.first.wait_for()
+    assert visitor.page.locator("input[name=query]").input_value() == "aero llm gelu vs relu"
+    assert [said for said in visitor.said if "404" not in said] == []
+
+
+def test_progress_is_kept_only_when_used_and_can_be_taken_along(online, reading, visit, tmp_path):
+    visitor = visit()
+    page = visitor.page
+    stored = "Object.entries(localStorage).filter(([key]) => key.endsWith('aero.read')).map(([, value]) => value)"
+    page.goto(f"{reading.url}90_mau/")
+    assert page.evaluate(stored) == [] and page.locator(".aero-read, .aero-progress").count() == 0
+    page.goto(f"{reading.url}90_mau/01_mau/")
+    page.get_by_role("button", name="Đánh dấu đã đọc").click()
+    assert page.get_by_role("button", name="Đã đọc").get_attribute("aria-pressed") == "true"
+    page.goto(f"{reading.url}90_mau/")
+    assert page.locator("li", has_text="Bài mẫu: chuẩn hóa").locator(".aero-read").inner_text().strip() == "✓ đã đọc"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Xuất").click()
+    file = tmp_path / "progress.json"
+    download.value.save_as(file)
+    assert list(json.loads(file.read_text(encoding="utf-8"))) == ["90_mau/01_mau/"]
+    page.goto(reading.url)
+    assert page.locator("li", has_text="Mục mẫu").locator(".aero-read").inner_text().strip().startswith("1/1")
+    page.locator(".aero-chip", has_text="Xóa").click()
+    assert page.locator(".aero-read, .aero-progress").count() == 0
+    assert visitor.said == []
+
+
+def test_a_term_is_explained_at_the_pointer_and_at_the_keyboard(online, reading, visit):
+    page = visit().page
+    page.goto(f"{reading.url}90_mau/01_mau/")
+    term = page.locator("abbr.aero-term", has_text="Chuẩn hóa tầng")
+    term.focus()
+    tip = page.locator(".md-tooltip2--active", has_text="layer normalization, chuẩn hóa tầng: Đưa mỗi vector")
+    tip.wait_for()
+
+
+def test_navigation_within_the_site_keeps_everything_alive(online, reading, visit):
+    """Pages change without being loaded anew; scripts of the site start again on each."""
+    visitor = visit()
+    page = visitor.page
+    page.goto(f"{reading.url}90_mau/01_mau/")
+    page.evaluate("window.same = true")
+    page.locator(".md-footer__link--next").click()
+    page.wait_for_url("**/90_mau/02_bai/")
+    page.get_by_role("button", name="Đánh dấu đã đọc").wait_for()
+    assert page.evaluate("window.same") and visitor.said == []

@@ -45,10 +45,10 @@ def math_font(shown: frozenset[str]) -> bytes:
     source = Path(find_spec("ziamath").submodule_search_locations[0], "fonts", "STIXTwoMath-Regular.ttf")
     options = subset.Options(layout_features=["ssty", "dtls", "flac"], name_IDs=_NAMES, hinting=False, recalc_timestamp=False)
     options.flavor = "woff"
-    font = subset.load_font(str(source), options)
-    subsetter = subset.Subsetter(options)
-    subsetter.populate(text="".join(sorted(shown | _ALWAYS)))
-    subsetter.subset(font)
     result = io.BytesIO()
-    subset.save_font(font, result, options)
+    with subset.load_font(str(source), options) as font:
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(text="".join(sorted(shown | _ALWAYS)))
+        subsetter.subset(font)
+        subset.save_font(font, result, options)
     return result.getvalue()

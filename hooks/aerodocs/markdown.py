@@ -17,6 +17,7 @@ from pymdownx.superfences import highlight_validator
 from aerodocs import regions, snippets
 from aerodocs.blocks import scan
 from aerodocs.cells import LANGUAGES
+from aerodocs.glossary import GlossaryTreeprocessor
 from aerodocs.lessons import Lessons, Site
 from aerodocs.page import LessonError, place
 from aerodocs.regions import Kind
@@ -31,13 +32,14 @@ _CLASSES: dict[Kind, str] = {"Navigation": "aero-header", "Index": "aero-index",
 
 class AeroExtension(Extension):
     """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/` and `recordings/`; `error`: the LessonError to
-    raise; `site`: what a builder that copies files tells."""
+    raise; `site`: what a builder that copies files tells; `glossary`: the page of terms, relative to `root` (none: no tooltips)."""
 
     def __init__(self, **kwargs: object):
         self.config = {
             "root": [".", "folder of the course"],
             "error": [LessonError, "class of errors"],
             "site": [Site(), "where files are copied to"],
+            "glossary": ["", "page of terms"],
         }
         super().__init__(**kwargs)
 
@@ -49,6 +51,8 @@ class AeroExtension(Extension):
             raise ValueError("aerodocs.markdown needs pymdownx.superfences before it in markdown_extensions")
         fences = md.preprocessors["fenced_code_block"].extension
         root = Path(self.getConfig("root")).resolve()
+        if glossary := self.getConfig("glossary"):
+            md.treeprocessors.register(GlossaryTreeprocessor(md, root / glossary), "aero_glossary", 6)  # after all that makes elements
         lessons = Lessons(md, root, self.getConfig("site"), self.getConfig("error"))
         fence = _PythonFence(root / "code", self.getConfig("error"), lessons)
         for language in LANGUAGES:

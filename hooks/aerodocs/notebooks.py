@@ -48,6 +48,8 @@ def clean(page: str) -> str:
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
+    if name == "id":
+        return value.replace("cell-id=", "cell-")  # the theme builds selectors from it
     if name != "class":
         return None if name == "href" and value.startswith("data:") else value
     if tag == "span":
