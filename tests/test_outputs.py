@@ -4,8 +4,12 @@ import base64
 import html.parser
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from types import SimpleNamespace
 
 import markdown
@@ -260,9 +264,9 @@ def test_drawings_are_safe():
         ("<b onclick=x>a</b>", "<b>a</b>"),
         ('<a href="javascript:x">a</a>', "a"),
         ('<img src="https://example.org/a.png" alt="a">', '<img alt="a">'),
-        ('<img src=x onerror="alert(1)">', "<img>"),
-        ('<img src="data:text/html;base64,AAAA">', "<img>"),
-        ('<img src="data:image/png;base64,AAAA">', '<img src="data:image/png;base64,AAAA">'),
+        ('<img src=x onerror="alert(1)">', '<img alt="">'),
+        ('<img src="data:text/html;base64,AAAA">', '<img alt="">'),
+        ('<img src="data:image/png;base64,AAAA">', '<img alt="" src="data:image/png;base64,AAAA">'),
         ("<style>*{display:none}</style>a", "a"),
         ('<div style="position:fixed" class="md-overlay" id="__search">a</div>', "<div>a</div>"),
         ("<svg><script>x</script></svg>a", "a"),
@@ -542,3 +546,40 @@ def test_places_of_errors_in_the_successor(tmp_path):
     md.preprocessors.register(context, "rendering_context", 0)
     assert (path_of(md), place(md, "{cell:b.n}"), place(md, "khác")) == ("a.md", "a.md:6", "a.md:1")
     assert (path_of(markdown.Markdown()), place(markdown.Markdown(), "x")) == ("", "?")
+
+
+def test_serve_shows_what_is_recorded_meanwhile(tmp_path):
+    text = "# A\n\n" + cell("a", "n = 7")
+    folder = project(tmp_path, {"index.md": "# Cổng\n", "m/index.md": "# M\n", "m/01_a.md": text})
+    index(folder)
+    record(folder, "m/01_a.md", text, {"a": [result("xưa")]})
+    new = text.replace("7", "8")
+    page = folder / "docs" / "m" / "01_a.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("7", "8"), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/m/01_a/"
+    command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{port}"]
+    with open(folder / "serve.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_for(address, lambda shown: "aero-cell__badge" in shown and "xưa" in shown)
+        record(folder, "m/01_a.md", new, {"a": [result("nay")]})
+        wait_for(address, lambda shown: "aero-cell__badge" not in shown and "nay</pre>" in shown)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+
+
+def wait_for(address: str, condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                if condition(answer.read().decode()):
+                    return
+        except OSError:
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.2)

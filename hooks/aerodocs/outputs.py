@@ -24,6 +24,7 @@ _TAGS = set(
     "s samp small span strong sub summary sup table tbody td tfoot th thead tr tt u ul var".split()
 )
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
+_NO_ALT = re.compile(r"<img\b(?![^>]*\balt=)")
 _SIZE = re.compile(r"\d{1,4}")
 _IMAGES = ("image/svg+xml", "image/png")
 
@@ -62,7 +63,7 @@ def text_html(text: str, kind: str = "text") -> str:
 
 def clean_html(text: str) -> str:
     """HTML cut down to tables, text and pictures that it brings with it: no styles, classes, identifiers, links or forms."""
-    return nh3.clean(
+    cleaned = nh3.clean(
         ansi.CONTROL.sub("", text).replace("\x1b", ""),
         tags=_TAGS,
         attributes=_ATTRIBUTES,
@@ -71,6 +72,7 @@ def clean_html(text: str) -> str:
         url_schemes={"data"},
         link_rel=None,
     )
+    return _NO_ALT.sub('<img alt=""', cleaned)
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
