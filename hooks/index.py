@@ -3,6 +3,7 @@
 import argparse
 import html
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ Aero-Indexer: viết phần điều hướng của mọi trang trong khóa học
 Mọi thứ ngoài các dòng dấu giữ nguyên từng byte. Một trang đáng ngờ (dấu lệch, khối mã không đóng, không phải UTF-8, vùng bị sửa tay …)
 thì không trang nào bị ghi.
 """
-EPILOG = "Mã thoát: 0 mọi thứ đúng · 1 có trang đáng ngờ, hoặc (với --check) có trang cần cập nhật · 2 gọi lệnh sai."
+EPILOG = "Mã thoát: 0 mọi thứ đúng · 1 có trang đáng ngờ, hoặc (với --check) có trang cần cập nhật · 2 gọi lệnh sai · 130 bị ngắt."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,4 +129,11 @@ def on_page_markdown(markdown, *, page, config, files):
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):  # whatever the terminal's language is
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("đã ngắt; mỗi trang giữ nội dung cũ hoặc có trọn nội dung mới", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # whoever reads a preview, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,5 +1,6 @@
 """The files of a course below its docs folder: which of them are pages, and what each page holds."""
 
+import errno
 import os
 import re
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ def read(file: Path, path: str, docs: Path) -> tuple[bytes, Document | None, lis
         problems.append(Problem(path, 0, "copy-in-name", "tên có chữ “copy”, thường là bản sao bỏ quên", "đổi tên hoặc xóa", "warning"))
     data, document = b"", None
     try:
+        if not file.is_file() and file.exists():
+            raise OSError(errno.EINVAL, "không phải là tập tin thường")
         data = file.read_bytes()
         document = (notebook if path.endswith(".ipynb") else parse)(path, textfile.decode(data))
         problems += document.problems

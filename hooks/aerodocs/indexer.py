@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from aerodocs.textfile import BOM, Change, Changed
 class Source:
     """What is kept of a page file after reading: its bytes, and where its regions stand in them (first and last byte, by kind).
 
-    `target` is the file that may be written, None for one that is only linked from the docs folder. A page that is not `sound` stays as it is.
+    `target` is the file that may be written; None where the page is a link to another page, or out of the docs folder. A page that is not
+    `sound` stays as it is.
     """
 
     page: Page
@@ -51,9 +53,11 @@ class Plan:
         return {problem.path for problem in self.problems if problem.severity == "error"}
 
     def diff(self) -> Iterator[str]:
-        """The changes as unified diffs, one string a file."""
+        """The changes of sound pages as unified diffs, one string a file."""
+        doubtful = self.doubtful
         for path, change in self.changes.items():
-            yield unified_diff(path, (change.old or b"").decode(), change.new.decode(), created=change.old is None)
+            if path not in doubtful:
+                yield unified_diff(path, (change.old or b"").decode(), change.new.decode(), created=change.old is None)
 
 
 def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool = False) -> Plan:
@@ -64,7 +68,8 @@ def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool =
     docs = docs.resolve()
     tree = files.walk(docs, settings.exclude)
     problems = tree.problems
-    sources = {path: _source(docs, file, path, problems) for path, file in tree.pages.items()}
+    taken = set(tree.pages.values())
+    sources = {path: _source(docs, file, path, problems, taken) for path, file in tree.pages.items()}
     result = Plan(Course((source.page for source in sources.values()), order), problems=problems, leftovers=tree.leftovers)
     navigation = Navigation(result.course, settings)
     for page in result.course.pages.values():
@@ -114,7 +119,13 @@ def _visible(line: str) -> str:
     return text + end.removesuffix("\n").replace("\r", "\\r") if end else f"{text}\n\\ No newline at end of file"
 
 
-def _source(docs: Path, file: Path, path: str, problems: list[Problem]) -> Source:
+def _source(docs: Path, file: Path, path: str, problems: list[Problem], taken: set[Path]) -> Source:
+    """Read a page; `taken` are the files that are written already, to which the target of a link is added."""
+    target: Path | None = file
+    if file.is_symlink():
+        real = Path(os.path.realpath(file))
+        target = real if real.is_relative_to(docs) and real not in taken else None
+        taken.add(real)
     data, document, found = files.read(file, path, docs)
     problems += found
     parsed = document or Document(path, ["?"])
@@ -122,7 +133,7 @@ def _source(docs: Path, file: Path, path: str, problems: list[Problem]) -> Sourc
     written = page.listed or page.draft or bool(parsed.regions)  # an empty page stays as it is
     spans = {region.kind: _span(parsed, region) for region in parsed.regions}
     sound = document is not None and written and not path.endswith(".ipynb") and not parsed.problems
-    return Source(page, data, None if file.is_symlink() else file, spans, sound)
+    return Source(page, data, target, spans, sound)
 
 
 def _span(document: Document, region: Region) -> tuple[int, int]:

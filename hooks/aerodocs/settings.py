@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pathspec
 import yaml
 
 from aerodocs.problems import UsageError
@@ -49,13 +50,17 @@ def settings_of(data: dict, file: str = "mkdocs.yml") -> Settings:
     values = {"site_name": _line(data.get("site_name"), "site_name", file)}
     for key in ("author", "motto", "year"):
         values[key] = _line(aero.get(key), f"extra.aero.{key}", file)
-    exclude = data.get("exclude_docs") or ""
+    exclude = str(data.get("exclude_docs") or "")
+    try:
+        pathspec.GitIgnoreSpec.from_lines(exclude.splitlines())
+    except ValueError as error:
+        raise UsageError(f"{file}: exclude_docs: {error}") from None
     if aero.get("cells") not in (None, "required", "optional"):
         raise UsageError(f"{file}: extra.aero.cells: phải là required hoặc optional, không phải {aero['cells']!r}")
     terms = aero.get("terms") or {}
     if not isinstance(terms, dict) or not all(isinstance(word, str) and word and isinstance(terms[word], str) for word in terms):
         raise UsageError(f"{file}: extra.aero.terms: phải là một bảng “từ không dùng: từ nên dùng”")
-    return Settings(exclude=str(exclude), cells=aero.get("cells") == "required", terms=terms, **values)
+    return Settings(exclude=exclude, cells=aero.get("cells") == "required", terms=terms, **values)
 
 
 def _line(value: object, name: str, file: str) -> str:
