@@ -137,7 +137,7 @@ def _model(config: GPTConfig, tensors: dict[str, Tensor], path: Path) -> GPT:
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(f"{path}: {name} has shape {tuple(tensor.shape)}, the configuration needs "
-                             f"{tuple(expected[name].shape)}: {config}")
+                             f"{tuple(expected[name].shape)}, matrices as (out, in): {config}")
         if not tensor.isfinite().all():
             raise ValueError(f"{path}: {name} holds values that are not finite numbers")
     # Copies, since those of safetensors change with the file.
