@@ -56,6 +56,7 @@ class Block:
 class _Container:
     offset: int  # columns that a line must be indented by to belong to it; 0: a quote
     empty: bool = False  # a list item that has no content yet
+    lazy: bool = True  # may the text of its paragraphs go on in lines that leave it out? Not in Python-Markdown's own containers
 
 
 @dataclass(slots=True)
@@ -164,10 +165,14 @@ def scan(
             paragraph = -1
         elif indent < 4 and _INDENTING.match(rest):
             del stack[matched:]
-            stack.append(_Container(indent + 4))
+            stack.append(_Container(indent + 4, lazy=False))
             paragraph = -1
         elif paragraph >= 0 and not opened:
-            pass  # text goes on, lazily if it has left its container
+            strict = next((i for i in range(matched, len(stack)) if not stack[i].lazy), None)
+            if strict is not None:
+                del stack[strict:]
+                paragraph = number
+            # else text goes on, lazily if it has left its container
         else:
             del stack[matched:]
             if indent < 4:

@@ -3,7 +3,7 @@
 A new kind of finding is one function in its family, its code in `CODES`, and a section with a bad and a good example in CODES.md.
 """
 
-from aerodocs.rules import code, duplicates, formulas, front, headings, language, links, pages, recorded, residue
+from aerodocs.rules import code, duplicates, formulas, front, headings, language, links, pages, recorded, residue, tables
 
-FAMILIES = (pages, front, headings, formulas, links, code, recorded, duplicates, language, residue)
+FAMILIES = (pages, front, headings, formulas, tables, links, code, recorded, duplicates, language, residue)
 CODES: dict[str, str] = {code: severity for family in FAMILIES for code, severity in family.CODES.items()}

@@ -7,6 +7,8 @@ import re
 import textwrap
 from pathlib import Path
 
+from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
+
 from aerodocs import snippets
 from aerodocs.blocks import Block
 from aerodocs.cells import Fence
@@ -19,6 +21,7 @@ CODES = {
     "undefined-name": "warning",
     "snippet": "error",
     "fence-indent": "error",
+    "fence-mark": "error",
     "fragment": "error",
     "cell-id": "error",
     "cell-role": "error",
@@ -44,8 +47,13 @@ def page(subject: Subject) -> None:
     for block in subject.document.blocks:
         if block.kind == "fence" and not subject.document.generated(block.start):
             _indent(subject, block)
+            _marks(subject, block)
             if block.start + 1 not in python:
                 _dollars(subject, block)
+    for number in sorted(subject.prose.indented):
+        if RE_NESTED_FENCE_START.fullmatch(subject.text(number + 1).lstrip()):
+            what = "khối mã thụt vào mà không thuộc danh sách hay khung nào: GitHub coi nó là chữ, trang web coi là khối mã"
+            subject.report(number + 1, "fence-indent", what, "bỏ thụt, hoặc sửa dòng trên nó đã rời khỏi danh sách hay khung")
     defined: set[str] | None = set(_KNOWN)
     for fence in subject.lesson.fences:
         if fence.role == "undeclared" and subject.settings.cells:
@@ -192,6 +200,33 @@ def _indent(subject: Subject, block: Block) -> None:
     elif block.indent % 4:
         what = f"khối mã trong danh sách thụt vào {block.indent} dấu cách, nên rời khỏi danh sách trên trang web"
         subject.report(block.start + 1, "fence-indent", what, f"thụt vào {block.indent + 4 - block.indent % 4} dấu cách")
+
+
+def _marks(subject: Subject, block: Block) -> None:
+    """The site knows fewer opening and closing lines than GitHub: an opening line with words after the language is text to it."""
+    opening = subject.text(block.start + 1).expandtabs(4)[block.indent :].strip()
+    match = RE_NESTED_FENCE_START.fullmatch(opening)
+    options = {option["key"] for option in RE_OPTIONS.finditer(match["options"] or "")} if match else set()
+    if not match or match["unrecognized"] or options - {"title", "hl_lines", "linenums"}:
+        what = f"dòng mở khối mã “{opening[:40]}” có chữ mà trang web không hiểu, nên nó không phải là khối mã"
+        subject.report(block.start + 1, "fence-mark", what, 'viết ```ngôn_ngữ, thêm {.lớp #id} hoặc title="…" nếu cần')
+        return
+    mark = match["fence"]
+    last = subject.text(block.end).strip(" \t>")
+    if block.end == block.start + 1 or not last.startswith(mark) or last.strip(mark[0]):
+        if block.closed:  # else the parser says so
+            what = "danh sách hay khung quanh khối mã kết thúc trước dòng đóng khối mã"
+            subject.report(block.start + 1, "unclosed-fence", what, f"thêm {mark}, hoặc thụt mọi dòng của khối mã vào như nhau")
+    elif last != mark:
+        what = f"dòng đóng {last} dài hơn dòng mở {mark}, nên trang web không đóng khối mã"
+        subject.report(block.end, "fence-mark", what, f"viết {mark}")
+    elif block.indent and not block.depth:
+        for number in range(block.start + 1, block.end):
+            text = subject.document.lines[number].expandtabs(4)
+            if text.strip() and len(text) - len(text.lstrip(" ")) < block.indent:
+                what = f"dòng này thụt ít hơn dòng mở của khối mã (dòng {block.start + 1}), nên trang web không coi đó là khối mã"
+                subject.report(number + 1, "fence-indent", what, "thụt mọi dòng của khối mã vào như nhau")
+                break
 
 
 def _snippet(subject: Subject, fence: Fence) -> None:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import defaultdict
 
+from aerodocs import regions
 from aerodocs.course import SUFFIXES, is_index
 from aerodocs.rules.prose import LONGEST
 from aerodocs.rules.subject import Site, Subject
@@ -14,6 +15,7 @@ CODES = {
     "name": "error",
     "notebook": "error",
     "marker": "error",
+    "region-edited": "error",
     "unclosed-fence": "error",
     "unclosed-comment": "error",
     "unclosed-html": "error",
@@ -57,6 +59,10 @@ def page(subject: Subject) -> None:
         wrong = [number for number, line in enumerate(document.lines, 1) if not unicodedata.is_normalized("NFC", line)]
         what = f"chữ có dấu ở dạng tổ hợp (không phải NFC) trên {len(wrong)} dòng, nên tìm không thấy"
         subject.warn(wrong[0] if wrong else 1, "not-nfc", what, "lưu lại trang ở dạng NFC")
+    for region in document.regions:
+        if regions.edited(region, document.lines):
+            what = f"vùng {region.kind} đã bị sửa bằng tay"
+            subject.report(region.start + 1, "region-edited", what, "chuyển phần cần giữ ra ngoài vùng, rồi chạy python hooks/index.py")
     size = len(text.encode())
     longest = max((len(chunk.text) for chunk in subject.prose.chunks), default=0)
     if size > _PAGE_BYTES:

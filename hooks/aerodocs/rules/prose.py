@@ -88,6 +88,7 @@ class Prose:
     ids: set[str] = field(default_factory=set)
     text: str = ""  # all chunks masked, NFC, a blank line between two
     starts: list[int] = field(default_factory=list)  # where each chunk starts in `text`
+    indented: set[int] = field(default_factory=set)  # lines (from 0) of indented code
 
     def at(self, position: int) -> int:
         """The line (from 1) of a position in `text`."""
@@ -133,7 +134,8 @@ def _cut(document: Document, prose: Prose) -> None:
             closed[block.start : block.end] = b"\1" * (block.end - block.start)
     for region in document.regions:
         closed[region.start : region.end + 1] = b"\1" * (region.end + 1 - region.start)
-    for number in _indented(document, closed):
+    prose.indented = _indented(document, closed)
+    for number in prose.indented:
         closed[number] = 1
 
     start, parts = first, []
