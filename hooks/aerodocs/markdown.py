@@ -19,7 +19,7 @@ from aerodocs.blocks import scan
 from aerodocs.cells import LANGUAGES
 from aerodocs.glossary import GlossaryTreeprocessor
 from aerodocs.lessons import Lessons, Site
-from aerodocs.page import LessonError, place
+from aerodocs.page import LessonError, drop_emoji_icon, place
 from aerodocs.regions import Kind
 
 # A paragraph that stands for a marker until the tree is built; Python-Markdown takes these control characters out of every text before.
@@ -104,6 +104,7 @@ class _MarkerPreprocessor(Preprocessor):
     """Puts a paragraph of its own in the place of each marker line that the indexer would recognise."""
 
     def run(self, lines: list[str]) -> list[str]:
+        drop_emoji_icon(self.md)
         text = [f"{line}\n" for line in lines]
         found, problems = regions.find("", text, scan(text, sealed=regions.sealed))
         if problems:  # the indexer reports them; the page shows the text as it is

@@ -21,6 +21,13 @@ def path_of(md: Markdown) -> str:
     return str(context.page.path) if context else ""
 
 
+def drop_emoji_icon(md: Markdown) -> None:
+    """Zensical's theme takes the front matter's `icon` for the name of an SVG file; ours is an emoji. (For mkdocs a hook does it.)"""
+    context = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None
+    if context and not str(context.page.meta.get("icon", "")).isascii():
+        del context.page.meta["icon"]
+
+
 def place(md: Markdown, needle: str) -> str:
     """`file:line` of the page where `needle` first stands, as far as the builder tells which page it is."""
     path = path_of(md)

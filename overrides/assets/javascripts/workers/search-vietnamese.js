@@ -43,14 +43,14 @@ function named(item) {
   return { ...item, terms: Object.fromEntries([...missing, ...hits]) }
 }
 
-/* Both ways pass through here before the theme's worker and the page see them. */
+/* Both ways pass through here before the theme's worker and the page see them. A theme that searches without lunr is left alone. */
 addEventListener("message", event => {
-  if (typeof event.data.data === "string")
+  if (words.size && typeof event.data.data === "string")
     event.data.data = event.data.data.replace(/[\p{L}\p{M}\p{N}]+/gu, term)
 })
 const answer = self.postMessage.bind(self)
 self.postMessage = message => {
-  if (message.data?.items)
+  if (words.size && message.data?.items)
     message.data.items = message.data.items.map(group => group.map(named))
   answer(message)
 }
@@ -58,6 +58,8 @@ self.postMessage = message => {
 async function start() {
   const here = new URL(self.document?.currentScript.src ?? location.href)
   await importScripts(new URL(here.search.slice(1), here).href)
+  if (!self.lunr)
+    return
   lunr.Pipeline.registerFunction(vietnamese, "vietnamese")
   const add = lunr.Builder.prototype.add
   const taught = new WeakSet()
