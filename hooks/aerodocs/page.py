@@ -1,7 +1,6 @@
 """The page that a builder is rendering: its path, where it goes, and the place of something in its file."""
 
 import posixpath
-import re
 from pathlib import Path
 from urllib.parse import quote
 
