@@ -1,5 +1,6 @@
 """Figures as files: the same bytes every time, readable on both palettes, no missing letter."""
 
+import io
 import re
 
 import pytest
@@ -40,6 +41,13 @@ def test_dark_version_has_light_lines_and_the_figure_is_unchanged():
     assert figures.save(figure, "cpu-a-1")[1] == files
 
 
+def test_size_is_that_of_the_files():
+    data, files = figures.save(draw(), "a")
+    width, height = (float(re.search(rf'{side}="([\d.]+)pt"'.encode(), files["a-light.svg"])[1]) for side in ("width", "height"))
+    assert (data[FIGURE]["width"], data[FIGURE]["height"]) == (round(width * 4 / 3), round(height * 4 / 3))
+    assert 300 < data[FIGURE]["width"] < 400  # 4 inches, cut to what is drawn
+
+
 def test_alternative_text_is_the_caption_or_what_the_axes_say():
     assert figures.save(draw(), "a", "Chú thích")[0][FIGURE]["alt"] == "Chú thích"
     assert figures.save(draw(), "a")[0][FIGURE]["alt"] == "Đường cong huấn luyện: bước × mất mát"
@@ -62,7 +70,9 @@ def test_many_points_become_a_picture_and_too_many_bytes_an_error():
     figure = Figure(figsize=(4, 3))
     figure.subplots().plot(numpy.cumsum(random.normal(size=20_000)), linewidth=0.3)
     with matplotlib.rc_context({"path.simplify": False}):
-        _, files = figures.save(figure, "a")
+        data, files = figures.save(figure, "a")
+    image = matplotlib.image.imread(io.BytesIO(files["a-light.png"]), format="png")
+    assert (data[FIGURE]["height"], data[FIGURE]["width"]) == tuple(round(side / 2) for side in image.shape[:2])
     assert set(files) == {"a-light.png", "a-dark.png"} and all(data.startswith(b"\x89PNG") for data in files.values())
     noise = Figure(figsize=(12, 12))
     noise.subplots().imshow(random.random((1200, 1200)))

@@ -121,7 +121,7 @@ def test_never_recorded(tmp_path, caplog):
     caplog.set_level("INFO", "mkdocs")
     page = renderer(tmp_path)(cell("a") + "\n" + cell("b", "1", "device: cuda"))
     assert page.count("Chưa ghi lại kết quả") == 2 and page.count("(chưa ghi trên GPU)") == 1
-    assert [(r.levelname, r.message) for r in caplog.records] == [("INFO", "m/a.md: chưa ghi kết quả của ô #a; chạy python hooks/run.py docs/m/a.md")]
+    assert [(r.levelname, r.message) for r in caplog.records] == [("WARNING", "m/a.md: chưa ghi kết quả của ô #a; chạy python hooks/run.py docs/m/a.md")]
 
 
 def test_stale_on_cpu_is_shown_with_a_badge_and_warned_about(tmp_path, caplog):
@@ -153,6 +153,7 @@ def test_stale_on_gpu_is_not_shown_and_not_warned_about(tmp_path, caplog):
     ids=["edited", "cut", "schema"],
 )
 def test_recording_that_cannot_be_used(tmp_path, caplog, device, spoil, said):
+    record(tmp_path, "m/a.md", cell("a"), {"a": [result("dung")]})
     file = record(tmp_path, "m/a.md", cell("a"), {"a": [result("ket_qua")]}, device=device)
     file.write_bytes(spoil(file.read_bytes()))
     page = renderer(tmp_path)(cell("a"))

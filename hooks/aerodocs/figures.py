@@ -5,6 +5,7 @@ Runs where a lesson runs: matplotlib is imported by the lesson, never here.
 
 import io
 import re
+import struct
 from contextlib import contextmanager
 
 from aerodocs.recordings import FIGURE
@@ -29,7 +30,7 @@ def save(figure, stem: str, caption: str = "") -> tuple[dict, dict[str, bytes]]:
     light, suffix = _render(figure, stem)
     with _dark(figure):
         dark, _ = _render(figure, stem, suffix)
-    width, height = (round(inches * 96) for inches in figure.get_size_inches())
+    width, height = _size(light, suffix)
     names = {"light": f"{stem}-light.{suffix}", "dark": f"{stem}-dark.{suffix}"}
     alt = caption or _description(figure)
     data = {FIGURE: {**names, "alt": alt, "width": width, "height": height}, "text/plain": [f"<Figure: {alt}>"]}
@@ -51,6 +52,15 @@ def _render(figure, stem: str, suffix: str = "") -> tuple[bytes, str]:
     if len(file.getvalue()) > LARGEST:
         raise FigureError(f"hình nặng {len(file.getvalue()):,} byte, quá {LARGEST:,}; vẽ ít điểm hơn hoặc nhỏ hơn")
     return file.getvalue(), "png"
+
+
+def _size(data: bytes, suffix: str) -> tuple[int, int]:
+    """Width and height on the page in CSS pixels: 96 an inch, of which an SVG has 72 points and a PNG 192 pixels."""
+    if suffix == "svg":
+        width, height = (float(re.search(rb'\b%s="([\d.]+)pt"' % side, data)[1]) * 96 / 72 for side in (b"width", b"height"))
+    else:
+        width, height = (number / 2 for number in struct.unpack(">II", data[16:24]))  # IHDR, the first chunk
+    return round(width), round(height)
 
 
 @contextmanager

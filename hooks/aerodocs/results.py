@@ -12,9 +12,6 @@ from aerodocs.cells import Lesson, lesson_of
 from aerodocs.document import Document
 from aerodocs.recordings import CellRecord, Recording, RecordingError
 
-# How loud a lesson is that was never recorded on CPU: INFO leaves a note on the page, WARNING makes `mkdocs build --strict` fail.
-NEVER_RECORDED = logging.INFO
-
 
 class ValueProblem(Exception):
     """An inline value that can never be shown; the text says why, and the cure, in Vietnamese."""
@@ -91,10 +88,8 @@ def _read_device(results: Results, device: str) -> None:
         results.recordings[device], results.stale[device] = recording, set(stale)
     if stale and device == "cpu":
         cells = ", ".join(f"#{cell}" for cell in stale)
-        if recording:
-            results.notes.append((logging.WARNING, f"{path}: kết quả đã cũ ở ô {cells}; {cure}"))
-        else:
-            results.notes.append((NEVER_RECORDED, f"{path}: chưa ghi kết quả của ô {cells}; {cure}"))
+        what = "kết quả đã cũ ở" if recording else "chưa ghi kết quả của"
+        results.notes.append((logging.WARNING, f"{path}: {what} ô {cells}; {cure}"))
 
 
 @lru_cache(maxsize=256)
