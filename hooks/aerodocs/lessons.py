@@ -86,8 +86,8 @@ class _Reader(Preprocessor):
         text = "\n".join(lines)
         self.lessons.tree_done = False
         self.lessons.results = results.read(self.lessons.root, path_of(self.md), text if ".cell" in text or "{cell:" in text else "")
-        for level, note in self.lessons.results.notes:
-            log.log(level, "%s", note)
+        for note in self.lessons.results.notes:
+            log.warning("%s", note)
         return lines
 
 

@@ -1,7 +1,6 @@
 """What a page knows of the runs of its cells: the recordings, which of them still hold, and the values that its prose shows."""
 
 import difflib
-import logging
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,7 +20,7 @@ class ValueProblem(Exception):
 class Results:
     """A lesson with its recordings by device; `stale` holds the ids of cells whose recording does not hold any more, by device.
 
-    `notes` are for the author: a level of `logging` and a line each.
+    `notes` are warnings for the author, a line each.
     """
 
     root: Path
@@ -29,7 +28,7 @@ class Results:
     lesson: Lesson
     recordings: dict[str, Recording] = field(default_factory=dict)
     stale: dict[str, set[str]] = field(default_factory=dict)
-    notes: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -81,7 +80,7 @@ def _read_device(results: Results, device: str) -> None:
         if recording:
             _check_figures(file, recording)
     except RecordingError as error:
-        results.notes.append((logging.WARNING, f"{path}: {str(error).replace(f'{results.root.as_posix()}/', '')} ({cure})"))
+        results.notes.append(f"{path}: {str(error).replace(f'{results.root.as_posix()}/', '')} ({cure})")
         return
     stale = recordings.stale_cells(results.root, results.lesson, recording, device)
     if recording:
@@ -89,7 +88,7 @@ def _read_device(results: Results, device: str) -> None:
     if stale and device == "cpu":
         cells = ", ".join(f"#{cell}" for cell in stale)
         what = "kết quả đã cũ ở" if recording else "chưa ghi kết quả của"
-        results.notes.append((logging.WARNING, f"{path}: {what} ô {cells}; {cure}"))
+        results.notes.append(f"{path}: {what} ô {cells}; {cure}")
 
 
 @lru_cache(maxsize=256)
