@@ -111,6 +111,7 @@ class Build:
             if entry["name"] == "python":
                 entry["formatter"] = self._fence
         self.md.treeprocessors["aero_formulas"].converter = self
+        self.md.inlinePatterns.deregister("aero_values")  # asks the recordings
 
     def _fence(self, src, language, class_name=None, options=None, md=None, **kwargs):
         role = next((name for name in ("cell", "snippet", "fragment") if name in kwargs.get("classes", [])), "undeclared")
@@ -133,14 +134,19 @@ def build():
     return Build()
 
 
+def bare(code: str) -> str:
+    """Code without option lines; tabs are blanks to Python-Markdown."""
+    return re.sub(r"(?m)^#\|.*\n?", "", code.expandtabs(4)).strip()
+
+
 def agree(text: str, build: Build) -> None:
     """Everything that the checker saw in a page is what the build makes of it."""
     document = parse("a.md", text.removeprefix("\ufeff"))
     body = "".join(document.lines[document.first :])
     html = build.convert(body)
     lesson, prose = lesson_of(document), prose_of(document)
-    here = [(fence.role, re.sub(r"(?m)^#\|.*\n?", "", fence.code).strip()) for fence in lesson.fences]
-    there = [(role, re.sub(r"(?m)^#\|.*\n?", "", source).strip()) for role, source in build.fences]
+    here = [(fence.role, bare(fence.code)) for fence in lesson.fences]
+    there = [(role, bare(source)) for role, source in build.fences]
     assert sorted(here) == sorted(there)
     assert sorted(" ".join(formula.tex.split()) for formula in prose.formulas) == sorted(build.formulas)
     classes = {"Navigation": "aero-header", "Index": "aero-index", "Footer": "aero-footer"}

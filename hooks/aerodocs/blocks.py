@@ -18,7 +18,10 @@ _FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
 _BULLET = re.compile(r"([-+*])( +|$)")
 _ORDERED = re.compile(r"(\d{1,9})[.)]( +|$)")
 _RULE = re.compile(r"(?:\*[ \t]*){3,}$|(?:-[ \t]*){3,}$|(?:_[ \t]*){3,}$")
-_INDENTING = re.compile(r'(?:!!!|\?\?\?\+?|===[+!]*)[ \t]+[\w"]')
+_NAMES = r"[\w-]+(?: +[\w-]+)*"
+_INDENTING = re.compile(
+    rf'(?:!!! ?{_NAMES}(?: +".*")?|\?\?\?\+? ?(?:(?:{_NAMES})?(?: +".*")|{_NAMES})|===(?:\+!?|!\+?)? +".*") *$'
+)
 _HTML = [
     (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
     for opening, closing in (

@@ -22,6 +22,7 @@ CODES = {
     "snippet": "error",
     "fence-indent": "error",
     "fence-mark": "error",
+    "stray-backtick": "warning",
     "fragment": "error",
     "cell-id": "error",
     "cell-role": "error",
@@ -50,10 +51,7 @@ def page(subject: Subject) -> None:
             _marks(subject, block)
             if block.start + 1 not in python:
                 _dollars(subject, block)
-    for number in sorted(subject.prose.indented):
-        if RE_NESTED_FENCE_START.fullmatch(subject.text(number + 1).lstrip()):
-            what = "khối mã thụt vào mà không thuộc danh sách hay khung nào: GitHub coi nó là chữ, trang web coi là khối mã"
-            subject.report(number + 1, "fence-indent", what, "bỏ thụt, hoặc sửa dòng trên nó đã rời khỏi danh sách hay khung")
+    _lost(subject)
     defined: set[str] | None = set(_KNOWN)
     for fence in subject.lesson.fences:
         if fence.role == "undeclared" and subject.settings.cells:
@@ -200,6 +198,24 @@ def _indent(subject: Subject, block: Block) -> None:
     elif block.indent % 4:
         what = f"khối mã trong danh sách thụt vào {block.indent} dấu cách, nên rời khỏi danh sách trên trang web"
         subject.report(block.start + 1, "fence-indent", what, f"thụt vào {block.indent + 4 - block.indent % 4} dấu cách")
+
+
+def _lost(subject: Subject) -> None:
+    """Lines that open a fence on the site alone, and backticks that belong to nothing."""
+    document = subject.document
+    inside = {number for block in document.blocks if block.kind != "heading" for number in range(block.start, block.end)}
+    for number, line in enumerate(document.lines):
+        if ("```" in line or "~~~" in line) and number >= document.first and number not in inside and not document.generated(number):
+            if not RE_NESTED_FENCE_START.fullmatch(line.strip(" \t\r\n>")):
+                continue
+            if number in subject.prose.indented:
+                what = "khối mã thụt vào mà không thuộc danh sách hay khung nào: GitHub coi nó là chữ, trang web coi là khối mã"
+                subject.report(number + 1, "fence-indent", what, "bỏ thụt, hoặc sửa dòng trên nó đã rời khỏi danh sách hay khung")
+            else:
+                what = "dòng mở khối mã mà chỉ trang web hiểu: GitHub coi nó là chữ"
+                subject.report(number + 1, "fence-mark", what, "viết lại dòng này, và không để dấu ` sau ```")
+    for line in subject.prose.stray:
+        subject.warn(line, "stray-backtick", "dấu ` không có dấu đóng trong cùng đoạn", "thêm dấu `, hoặc viết \\` nếu là chữ")
 
 
 def _marks(subject: Subject, block: Block) -> None:

@@ -77,13 +77,15 @@ class Link:
 
 @dataclass(slots=True)
 class Prose:
-    """What a page says, apart from its code. `unclosed` are lines (from 1) with a `$$` that has no partner; `math_lines` (from 0) belong to
+    """What a page says, apart from its code. `unclosed` are lines (from 1) with a `$$` that has no partner,
+    `stray` those with backticks that begin no code span; `math_lines` (from 0) belong to
     display formulas; `ids` are those that HTML tags and attribute lists set, without those of headings."""
 
     chunks: list[Chunk] = field(default_factory=list)
     formulas: list[Formula] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     unclosed: list[int] = field(default_factory=list)
+    stray: list[int] = field(default_factory=list)
     math_lines: set[int] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     text: str = ""  # all chunks masked, NFC, a blank line between two
@@ -125,13 +127,13 @@ def prose_of(document: Document) -> Prose:
 def _cut(document: Document, prose: Prose) -> None:
     """Cut the lines into chunks, and take display formulas out of them."""
     lines, first = document.lines, document.first
-    closed = bytearray(len(lines) + 1)  # 1: no prose; 2: a heading starts here
+    closed = bytearray(len(lines) + 1)  # 1: no prose, 2: code, which the site does not part from the paragraph beside it
     headings = {}
     for block in document.blocks:
         if block.kind == "heading":
             headings[block.start] = block
         else:
-            closed[block.start : block.end] = b"\1" * (block.end - block.start)
+            closed[block.start : block.end] = (b"\2" if block.kind == "fence" else b"\1") * (block.end - block.start)
     for region in document.regions:
         closed[region.start : region.end + 1] = b"\1" * (region.end + 1 - region.start)
     prose.indented = _indented(document, closed)
@@ -139,6 +141,7 @@ def _cut(document: Document, prose: Prose) -> None:
         closed[number] = 1
 
     start, parts = first, []
+    apart = first - 1  # the last line that parts what follows it from what is before it
 
     def flush() -> None:
         nonlocal parts
@@ -156,11 +159,13 @@ def _cut(document: Document, prose: Prose) -> None:
     while number < len(lines):
         if closed[number]:
             flush()
+            apart = number if closed[number] == 1 else apart
             number += 1
             continue
         line = lines[number].rstrip("\r\n")
-        if not line or line.isspace():
+        if not line.strip(" \t>"):
             flush()
+            apart = number
             number += 1
             continue
         begin = _PREFIX.match(line).end() if line[0] in " \t>" else 0
@@ -168,9 +173,9 @@ def _cut(document: Document, prose: Prose) -> None:
         item = _ITEM.match(body) if body[:1] in "-+*0123456789" else None
         inside = body[item.end() :] if item else body
         if inside.startswith("$$") and (end := _display(lines, number, inside, closed)) >= 0:
-            alone = bool(item) or not parts
+            alone = bool(item) or apart == number - 1
             flush()
-            alone = alone and (end + 1 >= len(lines) or closed[end + 1] > 0 or not lines[end + 1].strip(" \t\r\n>"))
+            alone = alone and (end + 1 >= len(lines) or closed[end + 1] == 1 or not lines[end + 1].strip(" \t\r\n>"))
             _add_display(prose, lines, number, end, inside, alone)
             number = end + 1
             continue
@@ -180,13 +185,17 @@ def _cut(document: Document, prose: Prose) -> None:
             text = block.text if block.end == number + 1 else "\n".join(part.rstrip("\r\n") for part in lines[number : block.end - 1])
             prose.chunks.append(Chunk(number, text, heading=block.level))
             number = block.end
+            apart = number - 1
             continue
         if item or body.startswith(("|", "[")) or _OPENER.match(body):
             flush()
         if not parts:
             start = number
         parts.append(inside)
-        if _OPENER.match(body) or body.startswith("|"):
+        if _OPENER.match(body):
+            flush()
+            apart = number
+        elif body.startswith("|"):
             flush()
         number += 1
     flush()
@@ -209,7 +218,7 @@ def _display(lines: list[str], number: int, inside: str, closed: bytearray) -> i
         return number if rest.endswith("$$") and rest.count("$$") == 1 else -1
     for last in range(number + 1, len(lines)):
         text = lines[last].strip(" \t\r\n>")
-        if not text or closed[last]:
+        if not text or closed[last] or _OPENER.match(text):
             return -1
         if "$$" in text:
             return last if text.endswith("$$") and text.count("$$") == 1 else -1
@@ -249,10 +258,8 @@ def _mask(chunk: Chunk, prose: Prose) -> None:
         return fill * len(text) if "\n" not in text else "".join(c if c == "\n" else fill for c in text)
 
     chunk.masked = _ATOM.sub(blank, chunk.text)
-    at = chunk.masked.find("$$")
-    while at >= 0:
-        prose.unclosed.append(chunk.at(at))
-        at = chunk.masked.find("$$", at + 2)
+    prose.unclosed += [chunk.at(match.start()) for match in re.finditer(r"\$\$", chunk.masked)]
+    prose.stray += [chunk.at(match.start()) for match in re.finditer("`+", chunk.masked)]
 
 
 def _read_tag(tag: str, line: int, prose: Prose) -> None:
