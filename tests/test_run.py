@@ -294,6 +294,15 @@ def test_usage_errors(course, arguments, said):
     assert result.returncode == 2 and said in result.stderr
 
 
+def test_without_a_gpu_nothing_is_recorded_as_if_there_were_one(good):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    result = command(good, "--device", "cuda", "docs/plain.md")
+    assert result.returncode == 1 and "docs/plain.md:3: lỗi: ô #plain: máy này không có GPU" in result.stderr
+    assert not (good / "recordings/plain/cuda.json").exists()
+
+
 def test_shards_share_the_lessons(course):
     names = [command(course[0], "--list", "--shard", f"{number}/3").stdout for number in (1, 2, 3)]
     assert sorted(re.findall(r"docs/(\S+)\.md", "".join(names))) == sorted(LESSONS)

@@ -71,6 +71,10 @@ def main(job: Job, parent: Connection) -> None:
         sys.path.insert(0, str(Path(job.root, "code")))
         before = set(sys.modules)
         opened = _watch(job.root)
+        if job.device == "cuda" and not _has_gpu():
+            first = CellRecord(job.cells[0].id, "")
+            parent.send(CellResult(first, failure="máy này không có GPU mà PyTorch dùng được; chạy trên máy có GPU, với bản PyTorch cho CUDA"))
+            return
         _seed(job.device)
         session = _Session(job, work)
         for cell in job.cells:
@@ -269,6 +273,11 @@ def _used(root: str, files: set[str | None]) -> list[str]:
             if path.suffix != ".pyc" and relative.parts[0] != "recordings" and not any(part.startswith(".") for part in relative.parts):
                 used.add(relative.as_posix())
     return sorted(used)
+
+
+def _has_gpu() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available()
 
 
 def _seed(device: str) -> None:
