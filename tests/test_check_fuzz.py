@@ -135,8 +135,8 @@ def build():
 
 
 def bare(code: str) -> str:
-    """Code without option lines; tabs are blanks to Python-Markdown."""
-    return re.sub(r"(?m)^#\|.*\n?", "", code.expandtabs(4)).strip()
+    """Code without option lines and without what Python-Markdown does to blanks."""
+    return re.sub(r"(?m)^#\|.*\n?|[ ]+$", "", code.expandtabs(4)).strip()
 
 
 def agree(text: str, build: Build) -> None:

@@ -47,6 +47,9 @@ WRONG = {
     "rows without breaks": ("$$\n\\begin{pmatrix}\na & b\nc & d\n\\end{pmatrix}\n$$", [(5, "lost-row-break")]),
     "TeX in the text": ("Độ dài \\sqrt{n} và \\alpha.", [(3, "tex-outside-math")]),
     "TeX in two brackets": ("Với (\\alpha) và [\\beta_1 + \\gamma].", [(3, "tex-outside-math")] * 2),
+    # tables
+    "pipe in a formula": ("| a |\n| - |\n| $\\lvert x | y|$ |", [(5, "pipe-in-table-math")]),
+    "too many cells": ("| a | b |\n|---|:-:|\n| 1 | 2 | 3 |", [(5, "table-row")]),
     # links
     "no target": ("[a]( ) ![b]() [c](<>)", [(3, "empty-link-target")] * 3),
     "no target in HTML": ('<a href="">a</a>', [(3, "empty-link-target")]),
@@ -73,6 +76,14 @@ WRONG = {
     # code
     "Python that does not parse": ("```python\nprint 'a'\n```", [(4, "code-does-not-parse")]),
     "in a list": ("1. ý\n\n    ```py\n    def f(:\n    ```", [(6, "code-does-not-parse")]),
+    "fence that its list leaves open": ("- ý\n\n    ```text\n    x\ny\n```\nz\n```", [(5, "unclosed-fence")]),
+    "fence that its frame leaves open": ("!!! note\n\n    ```text\n    x\n\nHết.", [(5, "unclosed-fence")]),
+    "fence that is indented for nothing": ("Đoạn.\n\n    ```text\n    x\n    ```", [(5, "fence-indent"), (7, "fence-indent")]),
+    "frame that ended before its fence": ("!!! note\n    một\nhai\n\n    ```text\n    x\n    ```", [(7, "fence-indent"), (9, "fence-indent")]),
+    "words after the language": ("```text a b\nx\n```", [(3, "fence-mark")]),
+    "longer closing line": ("```text\nx\n`````", [(5, "fence-mark")]),
+    "backtick in the opening line": ("```text {.a}`\nx", [(3, "stray-backtick")]),
+    "code span left open": ("Hàm `gelu và relu.", [(3, "stray-backtick")]),
     "in a quote": ("> ```python\n> x = (\n> ```", [(4, "code-does-not-parse")]),
     "name from a later block": ("```python\nf(1)\n```\n\n```python\ndef f(x): return x\n```", [(4, "undefined-name")]),
     "dollars in JSON": ("```json\n{\n$$\n}\n```", [(5, "math-delimiter-in-code")]),
@@ -93,6 +104,8 @@ WRONG = {
 }
 
 RIGHT = {
+    "amounts in two cells": "| a | b |\n| - | - |\n| từ $OUT trở đi | chỗ khác ($OUT/a) |",
+    "pipes in code in a table": "| a |\n| - |\n| `a|b` \\| c |\n| một",
     "prices": "Giá 5$ và 10$, hay $5 và $10, hay 5\\$ rồi.",
     "dollars in code": "Viết `$$` hay ``$`` hoặc ```` ``` ````.",
     "shell": "```bash\necho $$ $HOME\n```",

@@ -200,13 +200,22 @@ def _indent(subject: Subject, block: Block) -> None:
         subject.report(block.start + 1, "fence-indent", what, f"thụt vào {block.indent + 4 - block.indent % 4} dấu cách")
 
 
+def _opening(text: str) -> re.Match[str] | None:
+    """The parts of a line that opens a fence on the site; None if it does not."""
+    match = RE_NESTED_FENCE_START.fullmatch(text)
+    if not match or match["unrecognized"]:
+        return None
+    options = {option["key"] for option in RE_OPTIONS.finditer(match["options"] or "")}
+    return match if options <= {"title", "hl_lines", "linenums"} else None
+
+
 def _lost(subject: Subject) -> None:
     """Lines that open a fence on the site alone, and backticks that belong to nothing."""
     document = subject.document
     inside = {number for block in document.blocks if block.kind != "heading" for number in range(block.start, block.end)}
     for number, line in enumerate(document.lines):
         if ("```" in line or "~~~" in line) and number >= document.first and number not in inside and not document.generated(number):
-            if not RE_NESTED_FENCE_START.fullmatch(line.strip(" \t\r\n>")):
+            if not _opening(line.strip(" \t\r\n>")):
                 continue
             if number in subject.prose.indented:
                 what = "khối mã thụt vào mà không thuộc danh sách hay khung nào: GitHub coi nó là chữ, trang web coi là khối mã"
@@ -221,9 +230,8 @@ def _lost(subject: Subject) -> None:
 def _marks(subject: Subject, block: Block) -> None:
     """The site knows fewer opening and closing lines than GitHub: an opening line with words after the language is text to it."""
     opening = subject.text(block.start + 1).expandtabs(4)[block.indent :].strip()
-    match = RE_NESTED_FENCE_START.fullmatch(opening)
-    options = {option["key"] for option in RE_OPTIONS.finditer(match["options"] or "")} if match else set()
-    if not match or match["unrecognized"] or options - {"title", "hl_lines", "linenums"}:
+    match = _opening(opening)
+    if not match:
         what = f"dòng mở khối mã “{opening[:40]}” có chữ mà trang web không hiểu, nên nó không phải là khối mã"
         subject.report(block.start + 1, "fence-mark", what, 'viết ```ngôn_ngữ, thêm {.lớp #id} hoặc title="…" nếu cần')
         return

@@ -30,6 +30,8 @@ _ATOM = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ID = re.compile(r"\{:?[^{}\n]*#([\w:.-]+)[^{}\n]*\}")
+_COMMAND = re.compile(r"\\(?:text|mathrm|operatorname)\{[^{}]*\}|\\[A-Za-z]+")
+_WORDS = re.compile(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
 _SPECIAL = re.compile(r"[`$\\<]")
 _ATTRIBUTE = re.compile(r"""\b(href|src|id|name)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""", re.IGNORECASE)
 
@@ -238,9 +240,12 @@ def _add_display(prose: Prose, lines: list[str], number: int, end: int, inside: 
 
 def _mask(chunk: Chunk, prose: Prose) -> None:
     """Blank out the atoms of a chunk, and keep those that matter."""
+    row = chunk.text.startswith("|")
 
     def blank(match: re.Match[str]) -> str:
         kind = match.lastgroup
+        if match["math"] and row and "|" in match["tex"] and _WORDS.search(_COMMAND.sub("", match["tex"])):
+            return match.group()  # two amounts in two cells, no formula
         if match["math"] or match["round"]:
             name = "tex" if match["math"] else "rounded"
             line = chunk.at(match.start(name))
