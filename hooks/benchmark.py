@@ -4,18 +4,31 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from aerodocs.problems import UsageError
 
 HOOKS = Path(__file__).parent
+
+
+class Run(NamedTuple):
+    """What one process took. On a machine with other work the processor time says more than the clock."""
+
+    seconds: float
+    memory: float
+    processor: float
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,6 +68,91 @@ def measure_check(options: argparse.Namespace) -> None:
             copy_tree(options.docs, tree, pages)
             command = [sys.executable, str(HOOKS / "check.py"), "--docs", str(tree), "--format", "json"]
             _sizes_row(pages, "mọi luật", [measure(command, accept=(0, 1)) for _ in range(options.repeats)])
+
+
+def measure_build(options: argparse.Namespace) -> None:
+    """`mkdocs build` in turn with the same theme, plugins and Markdown extensions alone; then from an edit to the new page under `serve`."""
+    if not any(options.docs.rglob("*.md")):
+        raise UsageError(f"{options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs")
+    print("| trang | dựng bằng | giây: trung vị | nhỏ nhất | lớn nhất | giây CPU | CPU so với theme | MB đầu ra | bộ nhớ đỉnh, MB |")
+    print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for pages in options.pages:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            _project(root, options.docs, pages)
+            runs: dict[str, list[Run]] = {"theme.yml": [], "mkdocs.yml": []}
+            for _ in range(options.repeats):
+                for config, measured in runs.items():
+                    command = [sys.executable, "-m", "mkdocs", "build", "-q", "-f", config, "-d", f"{folder}/{config}.site"]
+                    measured.append(measure(command, cwd=root))
+            plain = statistics.median(run.processor for run in runs["theme.yml"])
+            for config, measured in runs.items():
+                seconds, processor = [run.seconds for run in measured], statistics.median(run.processor for run in measured)
+                size = sum(file.stat().st_size for file in (root / f"{config}.site").rglob("*") if file.is_file()) / 1e6
+                name = "mkdocs-material" if config == "theme.yml" else "Aero"
+                times = f"{statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} | {processor:.1f} | {processor / plain:.2f}"
+                print(f"| {pages:,} | {name} | {times} | {size:.1f} | {max(run.memory for run in measured):.0f} |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = _reloads(Path(folder), options.docs, options.repeats)
+        print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {statistics.median(seconds):.1f} giây ({min(seconds):.1f} đến {max(seconds):.1f})")
+
+
+def _project(root: Path, docs: Path, pages: int) -> None:
+    """A course of that many pages with current navigation, and two configurations: this project's, and what it rests on."""
+    home = HOOKS.parent
+    copy_tree(docs, root / "docs", pages)
+    shutil.copytree(home / "docs" / "assets", root / "docs" / "assets")
+    shutil.copy(home / "docs" / "bang_thuat_ngu.md", root / "docs")
+    for page in (root / "docs").rglob("*.md"):  # the theme alone takes an emoji for the name of a file
+        page.write_bytes(re.sub(rb"(?m)^icon:.*\n", b"", page.read_bytes()))
+    (root / "code").symlink_to(home / "code")
+    config = (home / "mkdocs.yml").read_text(encoding="utf-8")
+    config = config.replace("custom_dir: overrides", f"custom_dir: {home}/overrides").replace("- hooks/", f"- {HOOKS}/")
+    (root / "mkdocs.yml").write_text(config, encoding="utf-8")
+    extensions = config[config.index("\nmarkdown_extensions:") : config.index("\n  - aerodocs.markdown")]
+    (root / "plain").mkdir()
+    theme = f"INHERIT: mkdocs.yml\nhooks: []\ntheme: {{custom_dir: plain, language: vi}}\n{extensions}\n"
+    (root / "theme.yml").write_text(theme, encoding="utf-8")
+    measure([sys.executable, str(HOOKS / "index.py"), "--docs", str(root / "docs")])
+
+
+def _reloads(root: Path, docs: Path, repeats: int) -> list[float]:
+    """Seconds from writing a lesson until the server answers with the new page."""
+    _project(root, docs, 60)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    lesson = max((root / "docs").rglob("*.md"), key=lambda file: file.stat().st_size)
+    url = f"http://{address}/{lesson.relative_to(root / 'docs').as_posix().removesuffix('.md')}/"
+    command = [sys.executable, "-m", "mkdocs", "serve", "-q", "--dev-addr", address]
+    server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def shows(word: str) -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return word in answer.read().decode()
+        except OSError:
+            return False
+
+    def wait(word: str) -> float:
+        start = time.perf_counter()
+        while not shows(word):
+            if server.poll() is not None or time.perf_counter() - start > 120:
+                raise RuntimeError(f"{' '.join(command)}: không trả lời ở {url}")
+            time.sleep(0.05)
+        return time.perf_counter() - start
+
+    text, seconds = lesson.read_text(encoding="utf-8"), []
+    try:
+        wait("<html")
+        for number in range(repeats):
+            time.sleep(2)
+            lesson.write_text(f"{text}\nlan-sua-{number}\n", encoding="utf-8")
+            seconds.append(wait(f"lan-sua-{number}"))
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+    return seconds
 
 
 def measure_run(options: argparse.Namespace) -> None:
@@ -113,7 +211,7 @@ def _sizes_head(options: argparse.Namespace) -> None:
     print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: |")
 
 
-def _sizes_row(pages: int, what: str, runs: list[tuple[float, float]]) -> None:
+def _sizes_row(pages: int, what: str, runs: list[Run]) -> None:
     seconds = [run[0] for run in runs]
     middle, memory = statistics.median(seconds), max(run[1] for run in runs)
     figures = f"{middle:.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {pages / middle:,.0f} | {memory:.0f}"
@@ -130,8 +228,8 @@ def copy_tree(docs: Path, target: Path, pages: int) -> None:
         file.write_bytes(sources[place].read_bytes())
 
 
-def measure(command: list[str], cwd: Path | None = None, accept: tuple[int, ...] = (0,)) -> tuple[float, float]:
-    """Wall time in seconds and peak memory in MB of a command as a whole process. Raises RuntimeError if its exit code is not one of `accept`."""
+def measure(command: list[str], cwd: Path | None = None, accept: tuple[int, ...] = (0,)) -> Run:
+    """Wall time in seconds, peak memory in MB and processor time in seconds of a command as a whole process. Raises RuntimeError if its exit code is not one of `accept`."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=errors)
@@ -140,7 +238,8 @@ def measure(command: list[str], cwd: Path | None = None, accept: tuple[int, ...]
         if (code := os.waitstatus_to_exitcode(status)) not in accept:
             errors.seek(0)
             raise RuntimeError(f"{' '.join(command)}: exit code {code}\n{errors.read().decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    memory = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    return Run(seconds, memory, usage.ru_utime + usage.ru_stime)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,6 +261,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
         sub.add_argument("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
+    build = add("build", measure_build, "mkdocs build, so với chính theme ấy, và mkdocs serve")
+    build.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
+    build.add_argument("--pages", type=int, nargs="+", default=[100, 416, 2000], metavar="N", help="các cỡ khóa học (mặc định: 100 416 2000)")
     run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")
     run.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
     return parser
