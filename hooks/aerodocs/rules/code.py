@@ -223,7 +223,7 @@ def _lost(subject: Subject) -> None:
             else:
                 what = "dòng mở khối mã mà chỉ trang web hiểu: GitHub coi nó là chữ"
                 subject.report(number + 1, "fence-mark", what, "viết lại dòng này, và không để dấu ` sau ```")
-    for line in subject.prose.stray:
+    for line in sorted(set(subject.prose.stray)):
         subject.warn(line, "stray-backtick", "dấu ` không có dấu đóng trong cùng đoạn", "thêm dấu `, hoặc viết \\` nếu là chữ")
 
 
