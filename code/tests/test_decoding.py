@@ -9,6 +9,7 @@ from aerogpt.config import GPTConfig
 from aerogpt.decoding import fast_decoding, packed
 from aerogpt.generate import generate
 from aerogpt.intervene import ablated_mlp
+from aerogpt.layers import Linear
 from aerogpt.lora import add_lora
 from aerogpt.model import GPT
 
@@ -63,7 +64,8 @@ def test_bfloat16_is_close(model):
             assert (model(IDS).float().softmax(-1) - expected).abs().max() < 0.05
 
 
-def test_one_compiled_step_serves_every_length(model, monkeypatch):
+@pytest.mark.parametrize("n_batch", [1, 2])
+def test_one_compiled_step_serves_every_length(model, monkeypatch, n_batch):
     graphs = []
 
     def counting(graph, inputs):
@@ -71,14 +73,18 @@ def test_one_compiled_step_serves_every_length(model, monkeypatch):
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counting))
-    expected = generate(model, IDS, 30, temperature=0)
+    idx = IDS[:n_batch]
+    expected = generate(model, idx, 30, temperature=0)
     with fast_decoding(model, compile=True):
         for n_new in (30, 11, 25):
-            assert torch.equal(generate(model, IDS, n_new, temperature=0), expected[:, : 6 + n_new])
+            assert torch.equal(generate(model, idx, n_new, temperature=0), expected[:, : 6 + n_new])
         assert len(graphs) == 1
-        assert torch.equal(generate(model, IDS[:1, :3], 5, temperature=0, use_cache=False)[:, :3], IDS[:1, :3])
+        (step,) = graphs
+        assert (torch.nn.functional.linear in {node.target for node in step.graph.nodes}) == (n_batch > 1)
+        assert torch.equal(generate(model, idx, 30, temperature=0, use_cache=False), expected)
     assert "forward" not in vars(model)
-    generate(model, IDS, 5)
+    assert {type(module) for module in model.modules() if isinstance(module, Linear)} == {Linear}
+    generate(model, idx, 5)
     assert len(graphs) == 1
 
 
