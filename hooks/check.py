@@ -13,11 +13,15 @@ log = logging.getLogger("mkdocs.hooks.aero.check")
 
 
 def on_files(files, *, config):
-    """Warn of every finding, once a build. What the indexer's hook says already, about pages that cannot be read or parsed, is left to it."""
-    docs = Path(config.docs_dir)
-    said = {"marker", "notebook", "front-matter", "read", "name", "not-utf8", "copy-in-name", "link-folder", "link-outside"}
-    for problem in inspect(docs, settings_of(load(Path(config.config_file_path)), config.config_file_path)).problems:
-        if problem.code not in said and not problem.code.startswith("unclosed-f"):
+    """Warn of every finding, once a build; what another part of the build says already is left to it."""
+    said = set()
+    if any(Path(name).name == "index.py" for name in config.hooks):
+        said |= {"marker", "notebook", "front-matter", "read", "name", "not-utf8", "copy-in-name", "link-folder", "link-outside"}
+    if "aerodocs.markdown" in config.markdown_extensions:
+        said |= {"missing-recording", "stale-recording", "broken-recording"}
+    settings = settings_of(load(Path(config.config_file_path)), config.config_file_path)
+    for problem in inspect(Path(config.docs_dir), settings).problems:
+        if problem.code not in said:
             log.warning("%s", problem)
     return files
 

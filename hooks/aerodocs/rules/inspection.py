@@ -1,5 +1,6 @@
 """A whole course inspected: every page by every rule, then the site, then the opt-outs of the pages."""
 
+import multiprocessing
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -79,7 +80,7 @@ def _read(docs: Path, pages: list[tuple[str, Path]], settings: Settings, process
         return (inspect_page(docs, path, file, settings) for path, file in pages)
     size = max(1, min(200, len(pages) // processes))
     parts = [(docs, pages[start : start + size], settings) for start in range(0, len(pages), size)]
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:  # mkdocs has threads, which a fork does not survive
         return [result for results in pool.map(_inspect_part, parts) for result in results]
 
 
