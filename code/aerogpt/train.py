@@ -91,7 +91,8 @@ class Trainer:
             self.loss_module = nn.parallel.DistributedDataParallel(self.loss_module)
 
     def run(self) -> dict:
-        """Train until the last step or until patience ends; returns the history."""
+        """Train until the last step or until patience ends; returns the history. The model keeps its mode."""
+        was_training = self.model.training
         devices = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(total=self.config.steps, initial=self.step, unit=" bước", disable=not self.progress)
         with torch.random.fork_rng(devices), bar:
@@ -105,6 +106,7 @@ class Trainer:
                 bar.update()
                 bar.set_postfix_str(self._state())
             self._evaluate_and_save()
+        self.model.train(was_training)
         return self.history
 
     def _finished(self) -> bool:

@@ -135,7 +135,9 @@ def test_bits_per_byte_of_a_model_that_knows_nothing():
 
 def test_training_learns(tokens):
     model = tiny_model()
+    model.eval()
     history = train(model, tokens[:300], tokens[300:], dataclasses.replace(FAST, steps=80), progress=False)
+    assert not model.training
     assert history["loss"][0] == pytest.approx(math.log(17), abs=0.1)
     assert history["loss"][-1] < 0.5
     assert [step for step, _ in history["validation"]] == [*range(0, 81, 5)]
