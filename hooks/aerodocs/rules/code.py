@@ -241,6 +241,9 @@ def _marks(subject: Subject, block: Block) -> None:
         if block.closed:  # else the parser says so
             what = "danh sách hay khung quanh khối mã kết thúc trước dòng đóng khối mã"
             subject.report(block.start + 1, "unclosed-fence", what, f"thêm {mark}, hoặc thụt mọi dòng của khối mã vào như nhau")
+    elif ">" not in (text := subject.text(block.end).expandtabs(4)) and len(text) - len(text.lstrip(" ")) != block.indent:
+        what = f"dòng đóng khối mã không thụt như dòng mở (dòng {block.start + 1}), nên trang web không đóng khối mã"
+        subject.report(block.end, "fence-mark", what, f"thụt vào {block.indent} dấu cách")
     elif last != mark:
         what = f"dòng đóng {last} dài hơn dòng mở {mark}, nên trang web không đóng khối mã"
         subject.report(block.end, "fence-mark", what, f"viết {mark}")

@@ -77,8 +77,8 @@ def _formula(subject: Subject, formula: Formula) -> None:
         subject.report(formula.opening, "empty-math", "công thức rỗng", "viết công thức hoặc xóa hai dấu $$")
         return
     if formula.display and not formula.alone:
-        what = "công thức $$ không đứng riêng một đoạn, nên trang web không hiện nó"
-        subject.warn(formula.opening, "math-not-alone", what, "thêm dòng trống trước và sau công thức, hoặc dùng $…$ trong câu")
+        what = "công thức $$ không đứng riêng một đoạn, hoặc thụt vào không phải bội số của 4, nên trang web không hiện nó"
+        subject.warn(formula.opening, "math-not-alone", what, "thêm dòng trống trước và sau công thức và sửa chỗ thụt, hoặc dùng $…$ trong câu")
     tex = _stars(subject, formula, tex)
     tex = _equals(subject, formula, tex)
     tex = _row_breaks(subject, formula, tex)

@@ -12,6 +12,7 @@ from aerodocs.document import Document
 LONGEST = 50_000
 
 _PREFIX = re.compile(r"[ \t]*(?:>[ \t]?)*[ \t]*")
+_BLANKS = re.compile(r"[ \t]*")
 _ITEM = re.compile(r"(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)+(?:\[[ xX]\][ \t]+)?")
 _OPENER = re.compile(r'(?:!!!|\?\?\?\+?|===[+!]*)[ \t]+[\w"]')
 _DEFINITION = re.compile(r"\[(?!\^)[^\[\]]+\]:[ \t]*(?:<([^<>\n]*)>|(\S+))")
@@ -175,7 +176,8 @@ def _cut(document: Document, prose: Prose) -> None:
         item = _ITEM.match(body) if body[:1] in "-+*0123456789" else None
         inside = body[item.end() :] if item else body
         if inside.startswith("$$") and (end := _display(lines, number, inside, closed)) >= 0:
-            alone = bool(item) or apart == number - 1
+            prefix = line[:begin].expandtabs(4)
+            alone = bool(item) or (apart == number - 1 and (">" in prefix or len(prefix) % 4 == 0))
             flush()
             alone = alone and (end + 1 >= len(lines) or closed[end + 1] == 1 or not lines[end + 1].strip(" \t\r\n>"))
             _add_display(prose, lines, number, end, inside, alone)
@@ -231,7 +233,8 @@ def _add_display(prose: Prose, lines: list[str], number: int, end: int, inside: 
     if end == number:
         tex = inside.rstrip()[2:-2]
     else:
-        parts = [lines[n].rstrip("\r\n")[_PREFIX.match(lines[n]).end() :] for n in range(number + 1, end + 1)]
+        prefix = _PREFIX if ">" in _PREFIX.match(lines[number]).group() else _BLANKS
+        parts = [lines[n].rstrip("\r\n")[prefix.match(lines[n]).end() :] for n in range(number + 1, end + 1)]
         parts[-1] = parts[-1].rstrip()[:-2]
         tex = "\n".join([inside[2:], *parts])
     prose.formulas.append(Formula(number + 1, number + 1, tex, True, alone))
@@ -250,6 +253,8 @@ def _mask(chunk: Chunk, prose: Prose) -> None:
             name = "tex" if match["math"] else "rounded"
             line = chunk.at(match.start(name))
             prose.formulas.append(Formula(line, line, match[name], False))
+            if "`" in match[name]:  # it may belong to another one outside
+                prose.stray.append(line)
         elif match["display"]:
             opening = chunk.at(match.start())
             prose.formulas.append(Formula(chunk.at(match.start("displayed")), opening, match["displayed"], True, False))
