@@ -2,12 +2,11 @@
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 
 import pytest
 from aerodocs.ansi import contrast
+from browsing import chromium  # noqa: F401 (fixture)
 from handmade import build, cell, figure, index, project, record, result, stream
 
 pytestmark = pytest.mark.browser
@@ -71,22 +70,10 @@ def address(course):
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("không tìm thấy chromium; cài gói chromium, hoặc đặt biến CHROMIUM")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["light", "dark"])
-def page(browser, request):
+def page(chromium, request):
     """A page that remembers what it asked for beside its own site."""
-    context = browser.new_context(color_scheme=request.param)
+    context = chromium.new_context(color_scheme=request.param)
     page = context.new_page()
     page.scheme, page.asked, page.failed = request.param, [], []
     page.on("request", lambda asked: page.asked.append(asked.url) if not asked.url.startswith(("http://127.0.0.1:", "data:", "blob:", "file:")) else None)
