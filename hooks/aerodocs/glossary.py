@@ -64,6 +64,8 @@ class Glossary:
 
     def find(self, text: str) -> Iterator[tuple[int, int, Term]]:
         """Where terms stand in `text`, the longest possible ones, without overlap."""
+        if self._by_first.keys().isdisjoint(_WORD.findall(text.lower())):  # most texts; quick
+            return
         words = [(match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
         at = 0
         while at < len(words):
