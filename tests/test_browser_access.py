@@ -50,7 +50,7 @@ def test_keyboard_leads_from_home_to_a_lesson_and_on_to_the_next(online, reading
                 break
         else:
             raise AssertionError(text)
-        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        page.wait_for_function("getComputedStyle(document.activeElement).outlineStyle != 'none'")  # a page that has just come styles it late
         page.keyboard.press("Enter")
 
     follow("Mục mẫu")
