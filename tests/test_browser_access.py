@@ -50,8 +50,9 @@ def test_keyboard_leads_from_home_to_a_lesson_and_on_to_the_next(online, reading
                 break
         else:
             raise AssertionError(text)
-        page.wait_for_function("getComputedStyle(document.activeElement).outlineStyle != 'none'")  # a page that has just come styles it late
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
         page.keyboard.press("Enter")
+        page.locator("article h1", has_text=text).wait_for()  # the address changes before the page does
 
     follow("Mục mẫu")
     page.wait_for_url("**/90_mau/")
