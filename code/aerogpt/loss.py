@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -19,47 +18,60 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignore
     dtype = hidden.dtype
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
-    return _LinearCrossEntropy.apply(hidden.to(dtype), weight, targets, ignore_index, with_gradient)
+    counted = targets != ignore_index
+    total, _, _ = _sum_and_gradients(hidden.to(dtype), weight, targets, counted, with_gradient)
+    return total / counted.sum()
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """d loss / d logits = softmax - one_hot(target), so the gradients need nothing that comes after the loss."""
+# An operator of its own: torch.compile calls it as it is, which is faster than the code it would generate.
+@torch.library.custom_op("aerogpt::sum_and_gradients", mutates_args=())
+def _sum_and_gradients(hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor,
+                       with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of the losses of the ``counted`` rows, and its gradients by ``hidden`` and ``weight`` (or empty tensors).
 
-    @staticmethod
-    def forward(ctx, hidden, weight, targets, ignore_index, with_gradient):
-        n_rows, n_classes = len(hidden), len(weight)
-        chunk = max(512, -(-n_rows // 8))           # large enough for efficient products, and at most 8 of them
-        # Rows of logits that start on a cache line are written up to 1.4 times as fast: V is made a multiple of 64.
-        padded = F.pad(weight.to(hidden.dtype), (0, 0, 0, -n_classes % 64))
-        counted = targets != ignore_index
-        targets = targets.masked_fill(~counted, 0)
-        # Buffers are taken once: fresh memory costs a page fault for every 4 kB.
-        logits = hidden.new_empty(min(chunk, n_rows), len(padded))
-        probabilities = torch.empty_like(logits)
-        d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(padded)
-        loss = hidden.new_zeros((), dtype=torch.float32)
+    d loss / d logits = softmax - one_hot(target), so the gradients need nothing that comes after the loss.
+    """
+    n_rows, n_classes = len(hidden), len(weight)
+    chunk = max(512, -(-n_rows // 8))               # large enough for efficient products, and at most 8 of them
+    # Rows of logits that start on a cache line are written up to 1.4 times as fast: V is made a multiple of 64.
+    padded = F.pad(weight.to(hidden.dtype), (0, 0, 0, -n_classes % 64))
+    targets = targets.masked_fill(~counted, 0)
+    logits = hidden.new_empty(min(chunk, n_rows), len(padded))      # taken once: fresh memory is slow to touch
+    total = hidden.new_zeros((), dtype=torch.float32)
+    d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(padded)
 
-        for start in range(0, n_rows, chunk):
-            rows = slice(start, start + chunk)
-            x, target, weighting = hidden[rows], targets[rows], counted[rows]
-            z = torch.mm(x, padded.T, out=logits[:len(x)])                      # (N, C) @ (C, V) -> (N, V)
-            z[:, n_classes:] = -torch.inf
-            p = torch.softmax(z, -1, out=probabilities[:len(x)])
-            # log p(target) = z_target - max z + log max p: max p is at least 1/V, while p(target) may underflow to 0.
-            z_target = z[:, :n_classes].gather(1, target[:, None]).squeeze(1)   # (N, V) -> (N, 1) -> (N,)
-            log_p = z_target.float() - z.amax(-1).float() + p.amax(-1).float().log()
-            loss -= (log_p * weighting).sum()
-            if with_gradient:
-                p[torch.arange(len(x), device=x.device), target] -= 1           # now d loss / d logits
-                torch.mm(p, padded, out=d_hidden[rows])                         # (N, V) @ (V, C) -> (N, C)
-                d_weight.addmm_(p.T, x * weighting[:, None])                    # (V, N) @ (N, C) -> (V, C)
+    for start in range(0, n_rows, chunk):
+        rows = slice(start, start + chunk)
+        x, target, weighting = hidden[rows], targets[rows], counted[rows]
+        z = torch.mm(x, padded.T, out=logits[:len(x)])                          # (N, C) @ (C, V) -> (N, V)
+        z[:, n_classes:] = -torch.inf
+        z_target = z[:, :n_classes].gather(1, target[:, None]).squeeze(1)       # (N, V) -> (N, 1) -> (N,)
+        z_top = z.amax(-1)
+        p = torch.softmax(z, -1, out=z)
+        # log p(target) = z_target - max z + log max p: max p is at least 1/V, while p(target) may underflow to 0.
+        log_p = z_target.float() - z_top.float() + p.amax(-1).float().log()
+        total -= (log_p * weighting).sum()
+        if with_gradient:
+            p[torch.arange(len(x), device=x.device), target] -= 1               # now d loss / d logits
+            torch.mm(p, padded, out=d_hidden[rows])                             # (N, V) @ (V, C) -> (N, C)
+            d_weight.addmm_(p.T, x * weighting[:, None])                        # (V, N) @ (N, C) -> (V, C)
+    return total, d_hidden.mul_(counted[:, None]), d_weight[:n_classes]
 
-        n_counted = counted.sum()
-        ctx.save_for_backward(d_hidden, d_weight[:n_classes], counted[:, None] / n_counted, 1 / n_counted)
-        return loss / n_counted
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_loss):
-        d_hidden, d_weight, of_row, of_weight = ctx.saved_tensors
-        return d_hidden * (d_loss * of_row), d_weight * (d_loss * of_weight).reshape(1, 1), None, None, None
+@_sum_and_gradients.register_fake
+def _(hidden, weight, targets, counted, with_gradient):
+    return hidden.new_empty((), dtype=torch.float32), torch.empty_like(hidden), weight.new_empty(
+        weight.shape, dtype=hidden.dtype)
+
+
+def _setup_context(ctx, inputs, output):
+    ctx.save_for_backward(*output[1:])
+
+
+def _backward(ctx, d_total, *_):
+    d_hidden, d_weight = ctx.saved_tensors
+    # A matrix (1, 1) and not a scalar: bfloat16 times this is float32, in one pass.
+    return d_hidden * d_total, d_weight * d_total.reshape(1, 1), None, None, None
+
+
+_sum_and_gradients.register_autograd(_backward, setup_context=_setup_context)

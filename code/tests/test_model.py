@@ -237,7 +237,6 @@ def test_loss_under_autocast_is_near_and_its_gradients_are_float32():
     assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")     # by torch's own tracer
 def test_loss_compiles_into_one_graph():
     """Traced and differentiated whole, without the code generator, whose minute of work adds nothing here."""
     model = GPT(GPTConfig(vocab_size=101, n_ctx=32, n_layer=1, n_head=2, n_embd=32))
