@@ -232,9 +232,16 @@ def _files_of(root: Path, lesson: Lesson) -> set[str]:
 
 
 def _commit(root: Path) -> str:
-    """The commit that the lessons were run at; marked if files that Git knows were different."""
-    result = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"], cwd=root, capture_output=True, text=True)
-    return result.stdout.strip() if result.returncode == 0 else ""
+    """The commit that the lessons were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    if commit.returncode:
+        return ""
+    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!recordings").returncode
+    return commit.stdout.strip() + ("-dirty" if changed else "")
 
 
 def _shard(text: str) -> tuple[int, int]:
