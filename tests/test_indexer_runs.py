@@ -320,3 +320,10 @@ def test_tests_are_no_packages_and_their_names_differ():
     assert len(names) > 10 and set(names.values()) == {1}
     taken = [name for name in names if importlib.util.find_spec(name.removesuffix(".py")) and not Path(importlib.util.find_spec(name.removesuffix(".py")).origin).is_relative_to(ROOT)]
     assert not taken
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_pictures_of_the_readme_and_its_files_are_there(name):
+    root = Path(__file__).parents[1]
+    targets = re.findall(r"\]\(([^)#:]+)\)", re.sub(r"```.*?```", "", (root / name).read_text(encoding="utf-8"), flags=re.DOTALL))
+    assert targets and [target for target in targets if not (root / target).exists()] == []
