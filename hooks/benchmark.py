@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from aerodocs.arguments import Parser, leave
 from aerodocs.problems import UsageError
 
 HOOKS = Path(__file__).parent
@@ -242,32 +243,30 @@ def measure(command: list[str], cwd: Path | None = None, accept: tuple[int, ...]
     return Run(seconds, memory, usage.ru_utime + usage.ru_stime)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     description = "Đo thời gian và bộ nhớ của các lệnh, mỗi lần trong một tiến trình mới."
-    parser = argparse.ArgumentParser(prog="python hooks/benchmark.py", description=description, add_help=False)
-    parser.add_argument("-h", "--help", action="help", help="in phần trợ giúp này")
+    parser = Parser(prog="python hooks/benchmark.py", description=description)
     what = parser.add_subparsers(title="cần đo", required=True, metavar="VIỆC")
 
-    def add(name: str, measure, text: str) -> argparse.ArgumentParser:
-        sub = what.add_parser(name, help=text, description=text, add_help=False)
-        sub.add_argument("-h", "--help", action="help", help="in phần trợ giúp này")
-        sub.add_argument("--repeats", type=int, default=5, metavar="N", help="số lần đo mỗi việc (mặc định: 5)")
+    def add(name: str, measure, text: str) -> Parser:
+        sub = what.add_parser(name, help=text, description=text)
+        sub.options.add_argument("--repeats", type=int, default=5, metavar="N", help="số lần đo mỗi việc (mặc định: 5)")
         sub.set_defaults(measure=measure)
         return sub
 
-    for sub in (
-        add("index", measure_index, "bộ lập mục lục trên khóa học nhiều cỡ"),
-        add("check", measure_check, "bộ kiểm tra trên khóa học nhiều cỡ"),
+    for name, measure, text, pages in (
+        ("index", measure_index, "bộ lập mục lục trên khóa học nhiều cỡ", [416, 2000, 10000]),
+        ("check", measure_check, "bộ kiểm tra trên khóa học nhiều cỡ", [416, 2000, 10000]),
+        ("build", measure_build, "mkdocs build, so với chính theme ấy, và mkdocs serve", [100, 416, 2000]),
     ):
-        sub.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
-        sub.add_argument("--pages", type=int, nargs="+", default=[416, 2000, 10000], metavar="N", help="các cỡ khóa học (mặc định: 416 2000 10000)")
-    build = add("build", measure_build, "mkdocs build, so với chính theme ấy, và mkdocs serve")
-    build.add_argument("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
-    build.add_argument("--pages", type=int, nargs="+", default=[100, 416, 2000], metavar="N", help="các cỡ khóa học (mặc định: 100 416 2000)")
+        options = add(name, measure, text).options.add_argument
+        options("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
+        sizes = " ".join(map(str, pages))
+        options("--pages", type=int, nargs="+", default=pages, metavar="N", help=f"các cỡ khóa học (mặc định: {sizes})")
     run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")
-    run.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
+    run.options.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

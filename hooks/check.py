@@ -1,9 +1,9 @@
 """The checker's door: the command `python hooks/check.py`, and the mkdocs hook that warns of the same findings."""
 
 import logging
-import sys
 from pathlib import Path
 
+from aerodocs.arguments import leave
 from aerodocs.rules.command import main
 from aerodocs.rules.inspection import inspect
 from aerodocs.settings import load, settings_of
@@ -27,4 +27,4 @@ def on_files(files, *, config):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,14 +1,13 @@
 """The Aero-Indexer's door: the command `python hooks/index.py`, and the mkdocs hook for navigation."""
 
-import argparse
 import html
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 
 from aerodocs import indexer
+from aerodocs.arguments import Parser, leave
 from aerodocs.course import Folder, Page
 from aerodocs.inline import to_plain
 from aerodocs.problems import UsageError
@@ -57,17 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def add_usage(self, usage, actions, groups, prefix="cách dùng: "):
-        super().add_usage(usage, actions, groups, prefix)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python hooks/index.py", description=HELP, epilog=EPILOG, formatter_class=_HelpFormatter, add_help=False
-    )
-    add = parser.add_argument_group("tùy chọn").add_argument
-    add("-h", "--help", action="help", help="in phần trợ giúp này")
+def _parser() -> Parser:
+    parser = Parser(prog="python hooks/index.py", description=HELP, epilog=EPILOG)
+    add = parser.options.add_argument
     add("--docs", type=Path, metavar="THƯ_MỤC", help="thư mục chứa các trang (mặc định: docs_dir của mkdocs.yml ở thư mục hiện tại)")
     add("--check", action="store_true", help="không ghi gì; in khác biệt, thoát với mã 1 nếu có trang cần cập nhật")
     add("--diff", action="store_true", help="không ghi gì; in khác biệt sẽ được ghi")
@@ -127,13 +118,4 @@ def on_page_markdown(markdown, *, page, config, files):
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # whatever the terminal's language is
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("đã ngắt; mỗi trang giữ nội dung cũ hoặc có trọn nội dung mới", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # whoever reads a preview, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    leave(main)

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from aerodocs import files, recordings
+from aerodocs.arguments import Parser, leave
 from aerodocs.cells import DEVICES, Lesson, lesson_of
 from aerodocs.fingerprints import cell_keys, file_key
 from aerodocs.problems import UsageError
@@ -17,6 +19,19 @@ from aerodocs.recordings import CellRecord, Recording, RecordingError
 from aerodocs.settings import find_course
 
 _CELL_LINES, _CELL_BYTES, _LESSON_BYTES = 200, 16_000, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """The folder that holds mkdocs.yml, `code/` and `recordings/`, and the one with the pages."""
+
+    root: Path
+    docs: Path
+
+    def shown(self, lesson: Lesson) -> str:
+        """Path of a lesson as an author types it."""
+        return Path(os.path.relpath(self.docs / lesson.path, self.root)).as_posix()
+
 
 HELP = """\
 Chạy các ô mã của bài học, ghi lại kết quả vào recordings/, hoặc kiểm tra kết quả đã ghi.
@@ -31,9 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         docs, settings = find_course(None, Path.cwd())
-        docs = docs.resolve()
-        root = docs.parent
-        lessons = _select(docs, settings.exclude, options.lessons)
+        course = _Course(Path.cwd().resolve(), docs.resolve())
+        lessons = _select(course.docs, settings.exclude, options.lessons)
     except UsageError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
@@ -41,30 +55,26 @@ def main(arguments: list[str] | None = None) -> int:
         number, count = options.shard
         lessons = lessons[number - 1 :: count]
     if options.gc:
-        return _collect(root, _select(docs, settings.exclude, []))
+        return _collect(course.root, _select(course.docs, settings.exclude, []))
     problems = [problem for lesson in lessons for problem in lesson.problems if problem.severity == "error"]
     for problem in problems:
         print(problem, file=sys.stderr)
     lessons = [lesson for lesson in lessons if options.device in recordings.devices_of(lesson)]
-    stale = {lesson.path: _stale(root, lesson, options.device) for lesson in lessons}
+    stale = {lesson.path: _stale(course.root, lesson, options.device) for lesson in lessons}
     if options.list:
-        return _list(docs.name, lessons, stale, options)
+        return _list(course, lessons, stale, options)
     named = {Path(name).resolve() for name in options.lessons if Path(name).is_file()}
     broken = {problem.path for problem in problems}
     wanted = [
         lesson
         for lesson in lessons
-        if lesson.path not in broken and (options.verify or stale[lesson.path] or (docs / lesson.path in named and not options.changed))
+        if lesson.path not in broken and (options.verify or stale[lesson.path] or (course.docs / lesson.path in named and not options.changed))
     ]
     missing = [name for name in ("IPython", "tqdm") if wanted and not importlib.util.find_spec(name)]
     if missing:
         print(f'run.py: thiếu {", ".join(missing)}; cài bằng pip install -c constraints.txt -e ".[run]"', file=sys.stderr)
         return 2
-    try:
-        return _run(root, wanted, options) or int(bool(problems))
-    except KeyboardInterrupt:
-        print("\nđã ngắt; các bài đã ghi xong được giữ nguyên", file=sys.stderr)
-        return 130
+    return _run(course, wanted, options) or int(bool(problems))
 
 
 def _select(docs: Path, exclude: str, names: list[str]) -> list[Lesson]:
@@ -94,18 +104,18 @@ def _stale(root: Path, lesson: Lesson, device: str) -> list[str]:
     return recordings.stale_cells(root, lesson, recording, device)
 
 
-def _list(docs: str, lessons: list[Lesson], stale: dict[str, list[str]], options: argparse.Namespace) -> int:
+def _list(course: _Course, lessons: list[Lesson], stale: dict[str, list[str]], options: argparse.Namespace) -> int:
     for lesson in lessons:
         cells = stale[lesson.path]
         if options.changed and cells:
-            print(f"{docs}/{lesson.path}")
+            print(f"{course.shown(lesson)}")
         elif not options.changed:
             state = f"cũ: {', '.join(f'#{cell}' for cell in cells)}" if cells else "đúng"
-            print(f"{docs}/{lesson.path}\t{options.device}\t{len(lesson.cells)} ô\t{state}")
+            print(f"{course.shown(lesson)}\t{options.device}\t{len(lesson.cells)} ô\t{state}")
     return 0
 
 
-def _run(root: Path, lessons: list[Lesson], options: argparse.Namespace) -> int:
+def _run(course: _Course, lessons: list[Lesson], options: argparse.Namespace) -> int:
     start = time.perf_counter()
     changed = failed = 0
     if lessons:
@@ -114,13 +124,13 @@ def _run(root: Path, lessons: list[Lesson], options: argparse.Namespace) -> int:
         from tqdm import tqdm
 
         jobs = [
-            Job(str(root), lesson.path, options.device, cells, cell_keys(lesson.cells), {cell.id: lesson.names(cell.id) for cell in cells})
+            Job(str(course.root), lesson.path, options.device, cells, cell_keys(lesson.cells), {cell.id: lesson.names(cell.id) for cell in cells})
             for lesson in lessons
             if (cells := tuple(cell for cell in lesson.cells if options.device in cell.options.device))
         ]
         workers = 1 if options.device == "cuda" else options.jobs
         by_path = {lesson.path: lesson for lesson in lessons}
-        commit = _commit(root)
+        commit = _commit(course.root)
         with tqdm(total=sum(len(job.cells) for job in jobs), unit="ô", disable=None) as bar:
 
             def tell(job, cell: str) -> None:
@@ -134,14 +144,14 @@ def _run(root: Path, lessons: list[Lesson], options: argparse.Namespace) -> int:
                     problem = (outcome.line, outcome.failure) if outcome.failure else _over_budget(outcome)
                     if problem:
                         failed += 1
-                        tqdm.write(f"docs/{lesson.path}:{problem[0]}: lỗi: {problem[1]}", file=sys.stderr)
+                        tqdm.write(f"{course.shown(lesson)}:{problem[0]}: lỗi: {problem[1]}", file=sys.stderr)
                     elif options.verify:
-                        found = _differences(root, lesson, outcome)
+                        found = _differences(course, lesson, outcome)
                         failed += bool(found)
                         for line in found:
                             tqdm.write(line, file=sys.stderr)
                     else:
-                        changed += _save(root, lesson, outcome, commit)
+                        changed += _save(course, lesson, outcome, commit)
             finally:
                 outcomes.close()
     what = "đã kiểm tra" if options.verify else "đã chạy"
@@ -156,34 +166,34 @@ def _recording(root: Path, outcome, commit: str) -> Recording:
     return Recording(outcome.job.lesson, outcome.job.device, {**outcome.provenance, "commit": commit}, code, cells)
 
 
-def _save(root: Path, lesson: Lesson, outcome, commit: str) -> bool:
+def _save(course: _Course, lesson: Lesson, outcome, commit: str) -> bool:
     """Write what a run left, unless it is what is recorded already."""
-    recording = _recording(root, outcome, commit)
+    recording = _recording(course.root, outcome, commit)
     old = None
     try:
-        old = recordings.read(root, lesson.path, outcome.job.device)
+        old = recordings.read(course.root, lesson.path, outcome.job.device)
     except RecordingError:
         pass  # it has been reported, and is written anew
-    if old and old.code == recording.code and [c.key for c in old.cells] == [c.key for c in recording.cells] and not _differences(root, lesson, outcome):
+    if old and old.code == recording.code and [c.key for c in old.cells] == [c.key for c in recording.cells] and not _differences(course, lesson, outcome):
         return False
-    recordings.save(root, recording, {name: data for result in outcome.results for name, data in result.files.items()})
+    recordings.save(course.root, recording, {name: data for result in outcome.results for name, data in result.files.items()})
     return True
 
 
-def _differences(root: Path, lesson: Lesson, outcome) -> list[str]:
+def _differences(course: _Course, lesson: Lesson, outcome) -> list[str]:
     """What a run shows otherwise than its recording, one text a cell."""
     from aerodocs.verify import difference
 
     try:
-        recording = recordings.read(root, lesson.path, outcome.job.device)
+        recording = recordings.read(course.root, lesson.path, outcome.job.device)
     except RecordingError as error:
         return [str(error)]
     found = []
     for cell, result in zip(outcome.job.cells, outcome.results):
         old = recording.cell(cell.id) if recording else None
-        text = difference(cell, old, result.record, recordings.folder_of(root, lesson.path), result.files) if old else "chưa ghi"
+        text = difference(cell, old, result.record, recordings.folder_of(course.root, lesson.path), result.files) if old else "chưa ghi"
         if text:
-            found.append(f"docs/{lesson.path}:{cell.line}: lỗi: ô #{cell.id}: kết quả khác bản ghi; {text}")
+            found.append(f"{course.shown(lesson)}:{cell.line}: lỗi: ô #{cell.id}: kết quả khác bản ghi; {text}")
     return found
 
 
@@ -257,13 +267,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python hooks/run.py", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python hooks/run.py", description=HELP, epilog=EPILOG)
     parser.add_argument("lessons", nargs="*", metavar="BÀI", help="tập tin bài học hoặc thư mục trong docs/")
-    add = parser.add_argument_group("tùy chọn").add_argument
-    add("-h", "--help", action="help", help="in phần trợ giúp này")
+    add = parser.options.add_argument
     add("--device", choices=DEVICES, default="cpu", help="thiết bị (mặc định: cpu)")
     add("--verify", action="store_true", help="chạy lại và so với bản ghi, không ghi gì")
     add("--changed", action="store_true", help="chỉ bài đã cũ, kể cả khi bài được nêu đích danh")
@@ -276,4 +283,4 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    leave(main)

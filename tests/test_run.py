@@ -285,6 +285,23 @@ def test_interrupted_run_keeps_finished_recordings_and_leaves_no_process(tmp_pat
     assert not alive
 
 
+def test_a_lesson_has_a_time_limit_too(tmp_path):
+    folder = make(tmp_path, {})
+    (folder / "docs/a.md").write_text("# A\n" + "".join(page(f"c-{n}", "import time; time.sleep(2)") for n in range(3)), encoding="utf-8")
+    program = f"import sys; sys.path.insert(0, {str(ROOT / 'hooks')!r})\nimport run\nfrom aerodocs import runner\nrunner.LESSON_SECONDS = 3\nsys.exit(run.main([]))"
+    result = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    assert result.returncode == 1 and "cả bài chạy quá 3 giây" in result.stderr and not (folder / "recordings").exists()
+
+
+def test_pages_may_lie_deeper_than_the_root(tmp_path):
+    folder = make(tmp_path, {"one": LESSONS["one"]})
+    (folder / "nguon").mkdir()
+    (folder / "docs").rename(folder / "nguon/trang")
+    (folder / "mkdocs.yml").write_text("site_name: Thử\ndocs_dir: nguon/trang\n", encoding="utf-8")
+    assert command(folder, "--list", "--changed").stdout == "nguon/trang/one.md\n"
+    assert command(folder).returncode == 0 and text_of(folder, "one") == "1"
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [(["docs/nothing.md"], "không có bài"), (["--shard", "5/4"], "không hợp lệ"), (["--jobs", "0"], "số nguyên dương"), (["--device", "tpu"], "tpu")],

@@ -14,6 +14,7 @@ from aerodocs import execute
 from aerodocs.execute import CellResult, Job
 
 LESSON_SECONDS = 300.0
+_TICK = 0.2  # seconds without news after which limits and memory are looked at
 _PINNED = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
@@ -63,7 +64,8 @@ def run(jobs: list[Job], workers: int, tell: Callable[[Job, str], None] = lambda
         return
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(execute.PRELOAD) if method == "forkserver" else None
+    if method == "forkserver":
+        context.set_forkserver_preload(execute.PRELOAD)
     running: list[_Worker] = []
     waiting = list(reversed(jobs))
     with _environment(jobs[0].device):
@@ -71,7 +73,7 @@ def run(jobs: list[Job], workers: int, tell: Callable[[Job, str], None] = lambda
             while waiting or running:
                 while waiting and len(running) < workers:
                     running.append(_start(context, waiting.pop(), tell))
-                connection.wait([worker.events for worker in running], timeout=_until_next_limit(running))
+                connection.wait([worker.events for worker in running], timeout=_TICK)
                 for worker in list(running):
                     _listen(worker, tell)
                     _limit(worker)
@@ -145,11 +147,6 @@ def _limit(worker: _Worker) -> None:
         _fail(worker, cell.id, cell.line, f"chạy quá {cell.options.timeout:g} giây; rút ngắn việc hoặc đặt #| timeout")
     elif now - worker.started > LESSON_SECONDS:
         _fail(worker, cell.id, cell.line, f"cả bài chạy quá {LESSON_SECONDS:g} giây; chia nhỏ bài hoặc dùng dữ liệu đã tính sẵn")
-
-
-def _until_next_limit(running: list[_Worker]) -> float:
-    """Seconds to wait for news: short enough to see the peak of memory and to keep the limits."""
-    return 0.2 if running else 0.0
 
 
 def _fail(worker: _Worker, cell: str, line: int, reason: str) -> None:

@@ -1,12 +1,12 @@
 """The command of the checker: which courses, which codes, which format."""
 
-import argparse
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
+from aerodocs.arguments import Parser, utf8_output
 from aerodocs.problems import Problem, UsageError
 from aerodocs.rules import CODES
 from aerodocs.rules.inspection import inspect
@@ -27,9 +27,8 @@ Mã thoát: 0 không có lỗi (có thể có cảnh báo) · 1 có lỗi · 2 g
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    if arguments is None:  # as a process of its own: whatever the terminal's language is
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if arguments is None:  # the script `aero-check`
+        utf8_output()
     options = _parser().parse_args(arguments)
     start = time.perf_counter()
     try:
@@ -122,15 +121,8 @@ def _print_json(found: list[tuple[Path, Problem]], pages: int) -> None:
 _FORMATS = {"text": _print_text, "github": _print_github, "json": _print_json}
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def add_usage(self, usage, actions, groups, prefix="cách dùng: "):
-        super().add_usage(usage, actions, groups, prefix)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python hooks/check.py", description=HELP, epilog=EPILOG, formatter_class=_HelpFormatter, add_help=False
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python hooks/check.py", description=HELP, epilog=EPILOG)
     where = parser.add_argument_group("chỗ cần kiểm tra")
     where.add_argument(
         "paths",
@@ -139,8 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ĐƯỜNG_DẪN",
         help="chỉ in điều thấy ở các trang, thư mục này; thư mục ngoài khóa học được coi là một khóa học riêng (mặc định: cả khóa học)",
     )
-    add = parser.add_argument_group("tùy chọn").add_argument
-    add("-h", "--help", action="help", help="in phần trợ giúp này")
+    add = parser.options.add_argument
     add("--docs", type=Path, metavar="THƯ_MỤC", help="thư mục chứa các trang (mặc định: docs_dir của mkdocs.yml ở thư mục hiện tại)")
     add("--format", choices=tuple(_FORMATS), default="text", help="text cho người đọc (mặc định), github cho GitHub Actions, json cho chương trình")
     add("--select", default="", metavar="MÃ,…", help="chỉ những mã này")
