@@ -38,7 +38,7 @@ def _sum_and_gradients(hidden: Tensor, weight: Tensor, targets: Tensor, counted:
     targets = targets.masked_fill(~counted, 0)
     logits = hidden.new_empty(min(chunk, n_rows), len(padded))      # taken once: fresh memory is slow to touch
     total = hidden.new_zeros((), dtype=torch.float32)
-    d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(padded)
+    d_hidden, d_weight = torch.empty_like(hidden), torch.empty_like(padded)
 
     for start in range(0, n_rows, chunk):
         rows = slice(start, start + chunk)
@@ -54,7 +54,7 @@ def _sum_and_gradients(hidden: Tensor, weight: Tensor, targets: Tensor, counted:
         if with_gradient:
             p[torch.arange(len(x), device=x.device), target] -= 1               # now d loss / d logits
             torch.mm(p, padded, out=d_hidden[rows])                             # (N, V) @ (V, C) -> (N, C)
-            d_weight.addmm_(p.T, x * weighting[:, None])                        # (V, N) @ (N, C) -> (V, C)
+            d_weight.addmm_(p.T, x * weighting[:, None], beta=min(start, 1))    # (V, N) @ (N, C) -> (V, C)
     return total, d_hidden.mul_(counted[:, None]), d_weight[:n_classes]
 
 

@@ -62,13 +62,16 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only: biases and LayerNorm are left alone."""
+    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only: biases and LayerNorm are left alone.
+
+    ``fused`` updates each parameter in one pass over memory instead of about ten.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> tuple[torch.autocast, torch.amp.GradScaler]:
