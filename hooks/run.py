@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from aerodocs import files, recordings
+from aerodocs import benchmarks, files, recordings
 from aerodocs.arguments import Parser, leave
 from aerodocs.cells import DEVICES, Lesson, lesson_of
 from aerodocs.fingerprints import cell_keys, file_key
@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         docs, settings = find_course(None, Path.cwd())
         course = _Course(Path.cwd().resolve(), docs.resolve())
+        if options.benchmarks:
+            return _measure(course.root, options)
         lessons = _select(course.docs, settings.exclude, options.lessons)
     except UsageError as error:
         print(f"run.py: {error}", file=sys.stderr)
@@ -75,6 +77,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'run.py: thiếu {", ".join(missing)}; cài bằng pip install -c constraints.txt -e ".[run]"', file=sys.stderr)
         return 2
     return _run(course, wanted, options) or int(bool(problems))
+
+
+def _measure(root: Path, options: argparse.Namespace) -> int:
+    """Run the benchmark programs and record what they measure."""
+    if options.lessons:
+        raise UsageError(f"--benchmarks chạy mọi chương trình trong code/benchmarks/, không kèm {options.lessons[0]}")
+    failed = benchmarks.record(root, options.device, _commit(root))
+    if failed:
+        print(f"lỗi: {', '.join(failed)} không chạy được; không ghi gì", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _select(docs: Path, exclude: str, names: list[str]) -> list[Lesson]:
@@ -242,7 +254,7 @@ def _files_of(root: Path, lesson: Lesson) -> set[str]:
 
 
 def _commit(root: Path) -> str:
-    """The commit that the lessons were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
+    """The commit that lessons or benchmarks were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
@@ -277,6 +289,7 @@ def _parser() -> Parser:
     add("--list", action="store_true", help="không chạy; in các bài và tình trạng (với --changed: chỉ đường dẫn các bài đã cũ)")
     add("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="số bài chạy cùng lúc trên CPU (mặc định: số lõi)")
     add("--shard", type=_shard, metavar="I/N", help="chỉ phần thứ I trong N phần của các bài")
+    add("--benchmarks", action="store_true", help="không chạy bài nào; chạy code/benchmarks/*.py và ghi vào recordings/benchmarks/")
     add("--gc", action="store_true", help="xóa bản ghi của bài hay ô không còn nữa")
     return parser
 

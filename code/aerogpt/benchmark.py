@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import html
 import json
 import os
 import platform
@@ -172,15 +173,31 @@ def parse_arguments(description: str, arguments: Sequence[str] | None = None) ->
 
 def format_table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with the same keys as a text table, numbers with three significant digits."""
-
-    def cell(value: object) -> str:
-        if not isinstance(value, float):
-            return str(value)
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+class Table:
+    """Rows with the same keys: text in a terminal, a table in a notebook or on a page."""
+
+    def __init__(self, rows: Sequence[Mapping[str, object]]):
+        self.rows = list(rows)
+
+    def __repr__(self) -> str:
+        return format_table(self.rows)
+
+    def _repr_html_(self) -> str:
+        lines = [[html.escape(_shown(value)) for value in row.values()] for row in self.rows]
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.rows[0])
+        body = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in line)}</tr>" for line in lines)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def ratio(what: str, value: float, bar: float | None = None, higher_is_better: bool = True) -> dict:
@@ -206,3 +223,20 @@ def report(
         content = {"benchmark": name, "device": args.device, "environment": found, "peak_memory_bytes": memory}
         content |= {"rows": list(rows), "ratios": list(ratios)}
         args.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def recorded(name: str, device: str | None = None) -> dict:
+    """What benchmark ``name`` found when it was last recorded: rows, ratios, environment, peak_memory_bytes, commit.
+
+    ``device`` is "cpu" or "cuda"; without it, the one that the lesson is being run on (AERO_DEVICE, else "cpu").
+    Raises FileNotFoundError if nothing is recorded for that device, KeyError for a name that is not there.
+    """
+    device = device or os.environ.get("AERO_DEVICE", "cpu")
+    file = Path(__file__).parents[2] / "recordings" / "benchmarks" / f"{device}.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no benchmark is recorded; run python hooks/run.py --benchmarks --device {device}")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    found = {result["benchmark"]: result for result in content["benchmarks"]}
+    if name not in found:
+        raise KeyError(f"no benchmark {name!r} in {file}; there are {', '.join(found)}")
+    return {"commit": content["commit"], **found[name]}

@@ -8,7 +8,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from aerogpt import benchmark
 from aerogpt.benchmark import (
+    Table,
     Timing,
     environment,
     format_table,
@@ -19,6 +21,7 @@ from aerogpt.benchmark import (
     parse_arguments,
     peak_memory,
     ratio,
+    recorded,
     report,
     training_flops,
 )
@@ -147,3 +150,37 @@ def test_options_of_the_programs(capsys):
     with pytest.raises(SystemExit) as caught:
         parse_arguments("đo", ["--repeats", "0"])
     assert caught.value.code == 2
+
+
+def test_a_table_as_text_and_as_html():
+    table = Table([{"a<b": 0.12345, "n": 2}, {"a<b": 1234.5, "n": None}])
+    assert repr(table) == format_table(table.rows)
+    html = table._repr_html_()
+    assert "<td>0.123</td><td>2</td>" in html and "<td>1,234</td><td>None</td>" in html
+    assert "a&lt;b" in html and "a<b" not in html
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "__file__", str(tmp_path / "code" / "aerogpt" / "benchmark.py"))
+    monkeypatch.delenv("AERO_DEVICE", raising=False)
+    folder = tmp_path / "recordings" / "benchmarks"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_what_is_recorded_is_found_by_name_and_device(recordings, monkeypatch):
+    for device in ("cpu", "cuda"):
+        content = {"schema": 1, "device": device, "commit": "abc", "benchmarks": [{"benchmark": "bpe", "device": device}]}
+        (recordings / f"{device}.json").write_text(json.dumps(content), encoding="utf-8")
+    assert recorded("bpe") == {"benchmark": "bpe", "device": "cpu", "commit": "abc"}
+    assert recorded("bpe", "cuda")["device"] == "cuda"
+    monkeypatch.setenv("AERO_DEVICE", "cuda")
+    assert recorded("bpe")["device"] == "cuda"
+    with pytest.raises(KeyError, match="there are bpe"):
+        recorded("attention")
+
+
+def test_without_a_recording_the_error_says_what_to_run(recordings):
+    with pytest.raises(FileNotFoundError, match="run.py --benchmarks --device cuda"):
+        recorded("bpe", "cuda")

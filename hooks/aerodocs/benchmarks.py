@@ -1,0 +1,58 @@
+"""The benchmark programs of a course: each measures something on a device; what they found is kept in one file for each device.
+
+A program takes `--device` and `--out FILE`, and writes one JSON object with at least `benchmark`, its name, `rows`, what was
+measured, and `ratios`, lines with `ratio`, `value` and, where the course has set itself one, `bar` and whether it is `reached`.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from aerodocs.problems import UsageError
+from aerodocs.textfile import Change
+
+SCHEMA = 1
+
+
+def programs(root: Path) -> list[Path]:
+    """The programs of the course at `root`, by name. Raises UsageError if it has none."""
+    found = sorted(Path(root, "code", "benchmarks").glob("*.py"))
+    if not found:
+        raise UsageError("code/benchmarks/: không có chương trình đo nào (*.py)")
+    return found
+
+
+def record(root: Path, device: str, commit: str) -> list[str]:
+    """Run all programs, print their ratios, and write the recording; returns the names of those that failed.
+
+    If one fails, nothing is written: the recording never mixes two states of the code.
+    """
+    results, failed = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for program in programs(root):
+            out = Path(folder, f"{program.stem}.json")
+            print(f"== {program.stem}", flush=True)
+            if subprocess.run([sys.executable, str(program), f"--device={device}", f"--out={out}"], cwd=root).returncode or not out.is_file():
+                failed.append(program.stem)
+            else:
+                results.append(json.loads(out.read_text(encoding="utf-8")))
+    print(f"\n{summary(results)}")
+    if not failed:
+        file = root / "recordings" / "benchmarks" / f"{device}.json"
+        data = {"schema": SCHEMA, "device": device, "commit": commit, "benchmarks": results}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        Change(file, file.read_bytes() if file.is_file() else None, text.encode()).write()
+    return failed
+
+
+def summary(results: list[dict]) -> str:
+    """The ratios of all benchmarks, one a line, with the bars that they had to reach."""
+    lines = []
+    for result in results:
+        for line in result["ratios"]:
+            bar = "" if line.get("bar") is None else f"   (mức cần đạt {line['bar']:g}: {'đạt' if line['reached'] else 'chưa đạt'})"
+            lines.append(f"{result['benchmark']:15}{line['ratio']:52}{line['value']:8.3g}{bar}")
+    return "\n".join(lines)
