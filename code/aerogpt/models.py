@@ -30,7 +30,7 @@ class Model2(nn.Module):
     """Model 1, and: a learned vector for each position, a norm, and one matrix for embedding and unembedding.
 
     Tying asks for small weights: at N(0, 1) the logits are as wide as sqrt(C) and the first loss is far above ln V.
-    ``std`` is GPT-2's choice. Raises ValueError for more than ``n_ctx`` tokens, as the models after it.
+    ``std`` is GPT-2's choice for tokens (its positions start at 0.01). Raises ValueError for more than ``n_ctx`` tokens, as the models after it.
     """
 
     def __init__(self, vocab_size: int, n_ctx: int, n_embd: int, std: float = 0.02):
