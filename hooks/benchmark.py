@@ -15,9 +15,11 @@ import tempfile
 import time
 import urllib.request
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from aerodocs import benchmarks
 from aerodocs.arguments import Parser, leave
 from aerodocs.problems import UsageError
 
@@ -75,8 +77,9 @@ def measure_build(options: argparse.Namespace) -> None:
     """`mkdocs build` in turn with the same theme, plugins and Markdown extensions alone; then from an edit to the new page under `serve`."""
     if not any(options.docs.rglob("*.md")):
         raise UsageError(f"{options.docs}: không có trang Markdown nào; chỉ đúng một thư mục docs")
-    print("| trang | dựng bằng | giây: trung vị | nhỏ nhất | lớn nhất | giây CPU | CPU so với theme | MB đầu ra | bộ nhớ đỉnh, MB |")
+    print("| trang | dựng bằng | giây: trung vị | nhỏ nhất | lớn nhất | giây CPU | so với theme | MB đầu ra | bộ nhớ đỉnh, MB |")
     print("| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    rows = []
     for pages in options.pages:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
@@ -86,16 +89,41 @@ def measure_build(options: argparse.Namespace) -> None:
                 for config, measured in runs.items():
                     command = [sys.executable, "-m", "mkdocs", "build", "-q", "-f", config, "-d", f"{folder}/{config}.site"]
                     measured.append(measure(command, cwd=root))
-            plain = statistics.median(run.processor for run in runs["theme.yml"])
+            plain = statistics.median(run.seconds for run in runs["theme.yml"])
             for config, measured in runs.items():
-                seconds, processor = [run.seconds for run in measured], statistics.median(run.processor for run in measured)
-                size = sum(file.stat().st_size for file in (root / f"{config}.site").rglob("*") if file.is_file()) / 1e6
-                name = "mkdocs-material" if config == "theme.yml" else "Aero"
-                times = f"{statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} | {processor:.1f} | {processor / plain:.2f}"
-                print(f"| {pages:,} | {name} | {times} | {size:.1f} | {max(run.memory for run in measured):.0f} |", flush=True)
+                row = {"pages": pages, "builder": "mkdocs-material" if config == "theme.yml" else "Aero"}
+                row |= _spread([run.seconds for run in measured])
+                row["processor_s"] = statistics.median(run.processor for run in measured)
+                row["ratio"] = row["median_s"] / plain
+                row["output_mb"] = sum(file.stat().st_size for file in (root / f"{config}.site").rglob("*") if file.is_file()) / 1e6
+                row["peak_memory_mb"] = max(run.memory for run in measured)
+                rows.append(row)
+                times = f"{row['median_s']:.1f} | {row['min_s']:.1f} | {row['max_s']:.1f} | {row['processor_s']:.1f} | {row['ratio']:.2f}"
+                print(f"| {pages:,} | {row['builder']} | {times} | {row['output_mb']:.1f} | {row['peak_memory_mb']:.0f} |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        seconds = _reloads(Path(folder), options.docs, options.repeats)
-        print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {statistics.median(seconds):.1f} giây ({min(seconds):.1f} đến {max(seconds):.1f})")
+        reload = _spread(_reloads(Path(folder), options.docs, options.repeats))
+    span = f"{reload['min_s']:.1f} đến {reload['max_s']:.1f}"
+    print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {reload['median_s']:.1f} giây ({span})")
+    if options.out:
+        found = {"benchmark": "build", "device": "site", "environment": _environment(), "rows": rows, "reload": reload, "ratios": []}
+        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": benchmarks.commit(HOOKS.parent), "benchmarks": [found]}
+        options.out.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _spread(seconds: list[float]) -> dict[str, float | int]:
+    return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds), "repeats": len(seconds)}
+
+
+def _environment() -> dict:
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+    return {
+        "date": date.today().isoformat(),
+        "cpu": cpu[0].partition(":")[2].strip() if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in ("mkdocs", "mkdocs-material", "Markdown")},
+    }
 
 
 def _project(root: Path, docs: Path, pages: int) -> None:
@@ -261,6 +289,8 @@ def _parser() -> Parser:
     ):
         options = add(name, measure, text).options.add_argument
         options("--docs", type=Path, default=Path("docs"), metavar="THƯ_MỤC", help="khóa học được nhân bản cho đủ số trang (mặc định: docs)")
+        if name == "build":
+            options("--out", type=Path, metavar="TỆP", help="tệp JSON nhận kết quả")
         sizes = " ".join(map(str, pages))
         options("--pages", type=int, nargs="+", default=pages, metavar="N", help=f"các cỡ khóa học (mặc định: {sizes})")
     run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")

@@ -228,7 +228,8 @@ def report(
 def recorded(name: str, device: str | None = None) -> dict:
     """What benchmark ``name`` found when it was last recorded: rows, ratios, environment, peak_memory_bytes, commit.
 
-    ``device`` is "cpu" or "cuda"; without it, the one that the lesson is being run on (AERO_DEVICE, else "cpu").
+    ``device``: the file in recordings/benchmarks, "cpu" or "cuda" (or "site", by ``hooks/benchmark.py build``);
+    without it, the one that the lesson is being run on (AERO_DEVICE, else "cpu").
     Raises FileNotFoundError if nothing is recorded for that device, KeyError for a name that is not there.
     """
     device = device or os.environ.get("AERO_DEVICE", "cpu")
@@ -240,3 +241,13 @@ def recorded(name: str, device: str | None = None) -> dict:
     if name not in found:
         raise KeyError(f"no benchmark {name!r} in {file}; there are {', '.join(found)}")
     return {"commit": content["commit"], **found[name]}
+
+
+def machine(result: Mapping) -> str:
+    """One line on where and when a recorded result was measured: processor or GPU, versions, day, commit, load."""
+    found = result["environment"]
+    processor = f"{found['cpu']} ({', '.join(found['features'])}), {found['threads']} luồng"
+    parts = [processor if result["device"] == "cpu" else f"{found['gpu']}, CUDA {found['cuda']}"]
+    parts += [f"{name} {version}" for name, version in {"Python": found["python"], **found["packages"]}.items()]
+    parts += ["/".join(reversed(found["date"].split("-"))), f"mã ở commit {result['commit']}"]
+    return " · ".join(parts)

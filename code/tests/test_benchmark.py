@@ -15,6 +15,7 @@ from aerogpt.benchmark import (
     environment,
     format_table,
     forward_flops,
+    machine,
     matmul_roofline,
     measure,
     measure_together,
@@ -184,3 +185,12 @@ def test_what_is_recorded_is_found_by_name_and_device(recordings, monkeypatch):
 def test_without_a_recording_the_error_says_what_to_run(recordings):
     with pytest.raises(FileNotFoundError, match="run.py --benchmarks --device cuda"):
         recorded("bpe", "cuda")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_where_and_when_in_one_line(device):
+    found = {"cpu": "EPYC", "features": ["avx2"], "threads": 2, "python": "3.11.7", "packages": {"torch": "2.13.0"}}
+    found |= {"date": "2026-11-25", "gpu": "H100", "cuda": "12.8"}
+    line = machine({"device": device, "environment": found, "commit": "abc"})
+    where = "EPYC (avx2), 2 luồng" if device == "cpu" else "H100, CUDA 12.8"
+    assert line == f"{where} · Python 3.11.7 · torch 2.13.0 · 25/11/2026 · mã ở commit abc"
