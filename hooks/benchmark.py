@@ -1,4 +1,4 @@
-"""Measure the generator's commands: `python hooks/benchmark.py index`. Prints a table; asserts nothing."""
+"""Measure the generator's commands: `python hooks/benchmark.py index`; compare recordings. Prints a table; asserts nothing."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from aerodocs import benchmarks
+from aerodocs import benchmarks, recordings
 from aerodocs.arguments import Parser, leave
 from aerodocs.problems import UsageError
 
@@ -37,13 +37,19 @@ class Run(NamedTuple):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    print(f"{date.today()} · {platform.platform()} · {os.cpu_count()} lõi · Python {platform.python_version()}\n")
+    if options.measure is not compare:
+        print(f"{date.today()} · {platform.platform()} · {os.cpu_count()} lõi · Python {platform.python_version()}\n")
     try:
         options.measure(options)
     except UsageError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Two recordings that `run.py --benchmarks` has made, in Markdown."""
+    print(benchmarks.comparison(benchmarks.read(options.old), benchmarks.read(options.new)))
 
 
 def measure_index(options: argparse.Namespace) -> None:
@@ -106,7 +112,7 @@ def measure_build(options: argparse.Namespace) -> None:
     print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {reload['median_s']:.1f} giây ({span})")
     if options.out:
         found = {"benchmark": "build", "device": "site", "environment": _environment(), "rows": rows, "reload": reload, "ratios": []}
-        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": benchmarks.commit(HOOKS.parent), "benchmarks": [found]}
+        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": recordings.commit(HOOKS.parent), "benchmarks": [found]}
         options.out.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -295,6 +301,11 @@ def _parser() -> Parser:
         options("--pages", type=int, nargs="+", default=pages, metavar="N", help=f"các cỡ khóa học (mặc định: {sizes})")
     run = add("run", measure_run, "chạy ô mã, so với tập lệnh và notebook")
     run.options.add_argument("--lessons", type=int, default=30, metavar="N", help="số bài nhỏ (mặc định: 30)")
+    text = "không đo; in bảng so hai bản ghi trong recordings/benchmarks/, bằng Markdown"
+    recordings = what.add_parser("compare", help=text, description=text)
+    recordings.set_defaults(measure=compare)
+    recordings.add_argument("old", type=Path, metavar="CŨ.json", help="bản ghi cũ")
+    recordings.add_argument("new", type=Path, metavar="MỚI.json", help="bản ghi mới")
     return parser
 
 

@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ def _measure(root: Path, options: argparse.Namespace) -> int:
     """Run the benchmark programs and record what they measure."""
     if options.lessons:
         raise UsageError(f"--benchmarks chạy mọi chương trình trong code/benchmarks/, không kèm {options.lessons[0]}")
-    failed = benchmarks.record(root, options.device, _commit(root))
+    failed = benchmarks.record(root, options.device, recordings.commit(root))
     if failed:
         print(f"lỗi: {', '.join(failed)} không chạy được; không ghi gì", file=sys.stderr)
     return int(bool(failed))
@@ -142,7 +141,7 @@ def _run(course: _Course, lessons: list[Lesson], options: argparse.Namespace) ->
         ]
         workers = 1 if options.device == "cuda" else options.jobs
         by_path = {lesson.path: lesson for lesson in lessons}
-        commit = _commit(course.root)
+        commit = recordings.commit(course.root)
         with tqdm(total=sum(len(job.cells) for job in jobs), unit="ô", disable=None) as bar:
 
             def tell(job, cell: str) -> None:
@@ -251,19 +250,6 @@ def _files_of(root: Path, lesson: Lesson) -> set[str]:
             names.add(f"{device}.json")
             names |= recordings.figure_names(recording)
     return names
-
-
-def _commit(root: Path) -> str:
-    """The commit that lessons or benchmarks were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
-
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    if commit.returncode:
-        return ""
-    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!recordings").returncode
-    return commit.stdout.strip() + ("-dirty" if changed else "")
 
 
 def _shard(text: str) -> tuple[int, int]:

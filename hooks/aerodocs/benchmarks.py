@@ -56,3 +56,48 @@ def summary(results: list[dict]) -> str:
             bar = "" if line.get("bar") is None else f"   (mức cần đạt {line['bar']:g}: {'đạt' if line['reached'] else 'chưa đạt'})"
             lines.append(f"{result['benchmark']:15}{line['ratio']:52}{line['value']:8.3g}{bar}")
     return "\n".join(lines)
+
+
+def read(file: Path) -> dict:
+    """A recording of benchmarks. Raises UsageError if the file is none."""
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: không đọc được: {error}; chỉ đúng một tập tin trong recordings/benchmarks/") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise UsageError(f"{file}: không phải bản ghi đo, schema {SCHEMA}; ghi lại bằng python hooks/run.py --benchmarks")
+    return data
+
+
+def comparison(old: dict, new: dict) -> str:
+    """Two recordings in Markdown: where each was made, and a table of the medians of all rows and of all ratios."""
+    before, after = _figures(old), _figures(new)
+    lines = [f"- Cũ: {_origin(old)}", f"- Mới: {_origin(new)}", "", "| Phép đo | Cũ | Mới | Mới / cũ |", "| :--- | ---: | ---: | ---: |"]
+    for name in after | before:
+        pair = [figures.get(name) for figures in (before, after)]
+        quotient = pair[1] / pair[0] if all(pair) else None
+        cells = ["–" if figure is None else format(figure, f".{digits}g") for figure, digits in zip([*pair, quotient], (4, 4, 3))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(recording: dict) -> dict[str, float]:
+    """Every median and every ratio, by what was measured: the words, counts and switches of a row say it, its other numbers are measured."""
+    figures = {}
+    for result in recording["benchmarks"]:
+        for row in result["rows"]:
+            what = ", ".join(f"{key}={value}" for key, value in row.items() if isinstance(value, (str, int)) and key != "repeats")
+            figures[f"{result['benchmark']}: {what} (ms)"] = 1000 * row["median_s"]
+        for line in result["ratios"]:
+            figures[f"{result['benchmark']}: {line['ratio']}"] = line["value"]
+    return {name.replace("|", "\\|"): figure for name, figure in figures.items()}
+
+
+def _origin(recording: dict) -> str:
+    """Commit, machines and versions of packages."""
+    if not recording["benchmarks"]:
+        return "chưa có bản ghi"
+    places = [result["environment"] for result in recording["benchmarks"]]
+    machines = {place["gpu" if recording["device"] == "cuda" else "cpu"] for place in places}
+    packages = {f"{name} {version}" for place in places for name, version in place["packages"].items()}
+    return ", ".join([f"commit {recording['commit']}", *sorted(machines), *sorted(packages)])
