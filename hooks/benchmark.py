@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from aerodocs import benchmarks, recordings
+from aerodocs import benchmarks
 from aerodocs.arguments import Parser, leave
 from aerodocs.problems import UsageError
 
@@ -112,7 +112,7 @@ def measure_build(options: argparse.Namespace) -> None:
     print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {reload['median_s']:.1f} giây ({span})")
     if options.out:
         found = {"benchmark": "build", "device": "site", "environment": _environment(), "rows": rows, "reload": reload, "ratios": []}
-        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": recordings.commit(HOOKS.parent), "benchmarks": [found]}
+        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": benchmarks.commit(HOOKS.parent), "benchmarks": [found]}
         options.out.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -82,7 +82,7 @@ def _measure(root: Path, options: argparse.Namespace) -> int:
     """Run the benchmark programs and record what they measure."""
     if options.lessons:
         raise UsageError(f"--benchmarks chạy mọi chương trình trong code/benchmarks/, không kèm {options.lessons[0]}")
-    failed = benchmarks.record(root, options.device, recordings.commit(root))
+    failed = benchmarks.record(root, options.device, benchmarks.commit(root))
     if failed:
         print(f"lỗi: {', '.join(failed)} không chạy được; không ghi gì", file=sys.stderr)
     return int(bool(failed))
@@ -141,7 +141,7 @@ def _run(course: _Course, lessons: list[Lesson], options: argparse.Namespace) ->
         ]
         workers = 1 if options.device == "cuda" else options.jobs
         by_path = {lesson.path: lesson for lesson in lessons}
-        commit = recordings.commit(course.root)
+        commit = benchmarks.commit(course.root)
         with tqdm(total=sum(len(job.cells) for job in jobs), unit="ô", disable=None) as bar:
 
             def tell(job, cell: str) -> None:

@@ -58,6 +58,19 @@ def summary(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def commit(root: Path) -> str:
+    """The commit that lessons or benchmarks were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    if commit.returncode:
+        return ""
+    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!recordings").returncode
+    return commit.stdout.strip() + ("-dirty" if changed else "")
+
+
 def read(file: Path) -> dict:
     """A recording of benchmarks. Raises UsageError if the file is none."""
     try:

@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,19 +131,6 @@ def code_changes(root: Path, recording: Recording) -> list[str]:
 def devices_of(lesson: Lesson) -> list[str]:
     """Devices for which the lesson has cells."""
     return [device for device in DEVICES if any(device in cell.options.device for cell in lesson.cells)]
-
-
-def commit(root: Path) -> str:
-    """The commit that lessons or benchmarks were run at; marked if files that Git knows, recordings aside, were different. Empty outside Git."""
-
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    if commit.returncode:
-        return ""
-    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!recordings").returncode
-    return commit.stdout.strip() + ("-dirty" if changed else "")
 
 
 def _seal(data: dict) -> str:
