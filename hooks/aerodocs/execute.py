@@ -263,14 +263,15 @@ def _watch(root: str) -> set[str]:
 
 
 def _used(root: str, files: set[str | None]) -> list[str]:
-    """Files of the repository among `files`, relative to it: no environments, caches, hidden folders, recordings."""
+    """Files of the repository among `files`, relative to it: no environments, caches, hidden folders, recordings of lessons."""
     used = set()
     for file in files:
         path = Path(file or "").resolve()
         own = path.is_relative_to(sys.prefix) or path.is_relative_to(Path(__file__).parent)
         if path.is_file() and path.is_relative_to(root) and not own:
             relative = path.relative_to(root)
-            if path.suffix != ".pyc" and relative.parts[0] != "recordings" and not any(part.startswith(".") for part in relative.parts):
+            lesson = relative.parts[0] == "recordings" and relative.parts[1] != "benchmarks"
+            if path.suffix != ".pyc" and not lesson and not any(part.startswith(".") for part in relative.parts):
                 used.add(relative.as_posix())
     return sorted(used)
 
