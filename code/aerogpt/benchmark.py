@@ -99,8 +99,8 @@ def forward_flops(config: GPTConfig, batch_size: int, length: int) -> int:
     """Floating-point operations of the matrix products in one forward pass, logits of every position included.
 
     A multiplication and an addition count as two. Every weight matrix is used once a token; scores and weighted values
-    of attention take 4 T^2 C a layer, counted in full as is usual although the causal half is never needed
-    (Kaplan et al. 2020, arXiv:2001.08361, table 1; Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+    of attention take 4 T^2 C a layer, counted in full although the causal half is never needed (Chowdhery et al. 2022,
+    arXiv:2204.02311, appendix B; Kaplan et al. 2020, arXiv:2001.08361, table 1, have half of that).
     """
     tokens = batch_size * length
     matrices = 12 * config.n_layer * config.n_embd**2 + config.vocab_size * config.n_embd

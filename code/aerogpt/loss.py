@@ -15,9 +15,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignore
     Raises RuntimeError on the CPU for a target that is neither.
     """
     with_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    dtype = hidden.dtype
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
+    device, dtype = hidden.device.type, hidden.dtype
+    if device != "meta" and torch.is_autocast_enabled(device):          # "meta" knows no autocast
+        dtype = torch.get_autocast_dtype(device)
     counted = targets != ignore_index
     total, _, _ = _sum_and_gradients(hidden.to(dtype), weight, targets, counted, with_gradient)
     return total / counted.sum()
