@@ -95,3 +95,16 @@ def test_on_a_gpu_it_is_the_same(dtype):
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     for ours, expected in zip(torch.autograd.grad(loss, on_gpu), reference, strict=True):
         assert (ours.cpu() - expected).norm() < tolerance * expected.norm()
+
+
+def test_on_the_meta_device_it_has_a_shape():
+    hidden, weight = torch.empty(2, 5, 24, device="meta", requires_grad=True).unbind()
+    loss = linear_cross_entropy(hidden, weight, torch.zeros(5, dtype=torch.int64, device="meta"))
+    assert loss.shape == () and loss.device.type == "meta"
+
+
+def test_no_row_has_no_mean_and_no_gradient():
+    hidden, weight, targets = make(0, 7)
+    loss = linear_cross_entropy(hidden, weight, targets)
+    loss.backward()
+    assert loss.isnan() and hidden.grad.shape == (0, 24)
