@@ -116,7 +116,7 @@ class GlossaryTreeprocessor(Treeprocessor):
 
     def _split(self, element: etree.Element, before: etree.Element | None, text: str | None, glossary: Glossary, seen: set[Term], place: int) -> int:
         """Put the new terms of `text`, which follows `before` in `element`, into elements from `place` on; returns the next place."""
-        if not text or isinstance(text, AtomicString):
+        if not text or text.isspace() or isinstance(text, AtomicString):
             return place
         end = 0
         for start, stop, term in glossary.find(text):
