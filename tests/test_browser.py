@@ -68,7 +68,7 @@ def test_search_with_and_without_marks(searching, reading, query, pages, words):
 def test_search_marks_whole_words_once(searching):
     """Where one typed letter begins both spellings of a word, the word is still marked once."""
     for result in searching("m"):
-        assert "&lt;" not in result["html"].replace("&lt;mark&gt;", "!") and "!" not in result["html"]
+        assert "&lt;mark" not in result["html"] and "&lt;/mark" not in result["html"]
         assert all(mark.lower().startswith("m") and len(mark.split()) == 1 for mark in result["marks"])
 
 

@@ -23,7 +23,7 @@ LESSON = {
     "underscore turned to a star": (r"_\{", "*{", {"star-for-underscore"}),
     "formula not closed": (r"^\$\$\n(?=\n)", "", {"unclosed-math"}),
     "formula without delimiters": (r"\$(\\sqrt\{[^$]*)\$", r"(\1)", {"tex-outside-math"}),
-    "fence not closed": (r"^```\n(?=\n## )", "", {"unclosed-fence", "code-does-not-parse"}),
+    "fence not closed": (r"^```\n(?=\n## )", "", {"unclosed-fence", "code-does-not-parse", "snippet", "undefined-name"}),
     "cell without id": (CELL, "```python {.cell}\n", {"cell-id"}),
     "cell with capital letters": (CELL, r"```python {.cell #A\1}" + "\n", {"cell-id"}),
     "cell that declares nothing": (CELL, "```python\n", {"undeclared-fence"}),
@@ -39,6 +39,7 @@ LESSON = {
     "front matter misspelt": (r"^summary:", "sumary:", {"front-matter-key"}),
 }
 LINKS = {"broken-link", "wrong-case"}  # what only the whole site knows
+TITLES = {"no title", "text before the title"}  # no fault where the front matter has the title
 # Pages of modules and the portal have their title in the front matter.
 INDEX = ["level skipped", "link to a page that is gone", "chat residue", "not UTF-8", "front matter broken", "front matter misspelt"]
 
@@ -46,6 +47,8 @@ INDEX = ["level skipped", "link to a page that is gone", "chat residue", "not UT
 def find(lesson: str, name: str) -> re.Match[str] | None:
     """Where the author's part of a lesson can be broken in this way."""
     text = (DOCS / lesson).read_text(encoding="utf-8")
+    if name in TITLES and re.search(r"\A---\n(?:.*\n)*?title:", text):
+        return None
     generated = [range(match.start(), match.end()) for match in re.finditer(r"<!-- Aero-(\w+)-Start.*?<!-- Aero-\1-End[^\n]*", text, re.DOTALL)]
     matches = re.finditer(LESSON[name][0], text, re.MULTILINE)
     return next((match for match in matches if not any(match.start() in part for part in generated)), None)
