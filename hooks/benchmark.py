@@ -112,8 +112,7 @@ def measure_build(options: argparse.Namespace) -> None:
     print(f"\nTừ lúc sửa đến trang mới (`mkdocs serve`, 60 bài): {reload['median_s']:.1f} giây ({span})")
     if options.out:
         found = {"benchmark": "build", "device": "site", "environment": _environment(), "rows": rows, "reload": reload, "ratios": []}
-        data = {"schema": benchmarks.SCHEMA, "device": "site", "commit": benchmarks.commit(HOOKS.parent), "benchmarks": [found]}
-        options.out.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        benchmarks.save(options.out, "site", benchmarks.commit(HOOKS.parent), [found])
 
 
 def _spread(seconds: list[float]) -> dict[str, float | int]:

@@ -244,7 +244,7 @@ def recorded(name: str, device: str | None = None) -> dict:
 
 
 def machine(result: Mapping) -> str:
-    """One line on where and when a recorded result was measured: processor or GPU, versions, day, commit, load."""
+    """One line on where and when a recorded result was measured: processor or GPU, versions, day, commit."""
     found = result["environment"]
     processor = f"{found['cpu']} ({', '.join(found['features'])}), {found['threads']} luồng"
     parts = [processor if result["device"] == "cpu" else f"{found['gpu']}, CUDA {found['cuda']}"]

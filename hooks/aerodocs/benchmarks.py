@@ -40,12 +40,16 @@ def record(root: Path, device: str, commit: str) -> list[str]:
                 results.append(json.loads(out.read_text(encoding="utf-8")))
     print(f"\n{summary(results)}")
     if not failed:
-        file = root / "recordings" / "benchmarks" / f"{device}.json"
-        data = {"schema": SCHEMA, "device": device, "commit": commit, "benchmarks": results}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-        Change(file, file.read_bytes() if file.is_file() else None, text.encode()).write()
+        save(root / "recordings" / "benchmarks" / f"{device}.json", device, commit, results)
     return failed
+
+
+def save(file: Path, device: str, commit: str, results: list[dict]) -> None:
+    """Write a recording, as a whole or not at all."""
+    data = {"schema": SCHEMA, "device": device, "commit": commit, "benchmarks": results}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    Change(file, file.read_bytes() if file.is_file() else None, text.encode()).write()
 
 
 def summary(results: list[dict]) -> str:
