@@ -42,7 +42,7 @@ def test_files_are_those_that_were_recorded(provenance):
 
 
 def test_the_provenance_says_where_it_comes_from(provenance, tokens):
-    assert "provisional" in provenance["note"]
+    assert provenance["environment"]["date"] in provenance["note"]
     assert provenance["command"].startswith("python -m aerogpt.train ")
     documents = read_documents([DATA / "vi-tiny-corpus.txt"])
     assert provenance["text"]["sha256"] == hashlib.sha256(SEPARATOR.join(documents).encode()).hexdigest()
