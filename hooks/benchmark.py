@@ -137,6 +137,8 @@ def _project(root: Path, docs: Path, pages: int) -> None:
     copy_tree(docs, root / "docs", pages)
     shutil.copytree(home / "docs" / "assets", root / "docs" / "assets")
     shutil.copy(home / "docs" / "bang_thuat_ngu.md", root / "docs")
+    terms = (home / "docs" / "bang_thuat_ngu.yml").read_text(encoding="utf-8")
+    (root / "docs" / "bang_thuat_ngu.yml").write_text(re.sub(r"lesson: .*", "lesson: bang_thuat_ngu.md", terms), encoding="utf-8")
     for page in (root / "docs").rglob("*.md"):  # the theme alone takes an emoji for the name of a file
         page.write_bytes(re.sub(rb"(?m)^icon:.*\n", b"", page.read_bytes()))
     (root / "code").symlink_to(home / "code")

@@ -1,14 +1,22 @@
 """mkdocs hook for what only the builder of the whole site knows."""
 
 import html
+import logging
+import posixpath
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
-from aerodocs import fonts, notebooks, reading
+from aerodocs import document, export, fonts, notebooks, reading, results
 from aerodocs.inline import to_plain
 from aerodocs.lessons import Site
 from aerodocs.markdown import LessonError
+from aerodocs.page import address_from
 from mkdocs.exceptions import BuildError
-from mkdocs.structure.files import File
+from mkdocs.structure.files import File, Files
+
+# Only loggers below `mkdocs.` count for --strict.
+log = logging.getLogger("mkdocs.hooks.aero.finish")
 
 BRANCH = "main"
 MATH_FONT = "assets/fonts/stix-two-math.woff"  # docs/assets/aero.css names it too
@@ -34,6 +42,9 @@ def on_config(config):
 
 def on_page_markdown(markdown, *, page, config, files):
     """The description of a page is its summary if it has none; the theme writes it into an attribute as it is."""
+    if page.file.src_uri.endswith(".ipynb"):
+        meta = document.page(page.file.src_uri, markdown).meta
+        page.meta |= {key: meta[key] for key in ("summary", "description") if key in meta}
     description = page.meta.get("description") or to_plain(str(page.meta.get("summary") or ""))
     if description:
         page.meta["description"] = html.escape(str(description))
@@ -43,11 +54,33 @@ def on_page_content(content, *, page, config, files):
     """Make pages of notebooks like those of lessons, and remember what the formulas show."""
     if page.file.src_uri.endswith(".ipynb"):
         try:
-            content = notebooks.clean(content)
+            content = _notebook(notebooks.clean(content), page.file, files, config.mdx_configs["aerodocs.markdown"])
         except notebooks.FormulaError as error:
             raise PageError(f"{page.file.src_uri}: {error}") from None
     _shown.update(fonts.characters(content))
     return content
+
+
+def _notebook(content: str, file: File, files: Files, options: dict) -> str:
+    """The page of a notebook with links that lead to pages, what is recorded of its cells, and the notebook itself in the site."""
+    root, site = Path(options["root"]), options["site"]
+    text = Path(file.abs_src_path).read_text(encoding="utf-8")
+    found = results.read(root, file.src_uri, text)
+    for note in found.notes:
+        log.warning("%s", note)
+    content = notebooks.with_links(content, lambda target: _page_address(target, file, files))
+    if not found.lesson.cells:
+        return content
+    address = partial(address_from, file)
+    content = notebooks.with_outputs(content, found, lambda figure: address(site.figure(root, figure)))
+    line = site.notebook(file.src_uri, export.filled(found, text, site.repo_url, partial(site.link, file)), address)
+    return f'{content}<div class="aero-notebook" data-search-exclude="">{line}</div>'
+
+
+def _page_address(target: str, file: File, files: Files) -> str:
+    """What a link to a file of the course has to be on the page of `file`; mkdocs does this for Markdown alone."""
+    other = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), unquote(target))))
+    return other.url_relative_to(file) if other else target
 
 
 def on_page_context(context, *, page, config, nav):

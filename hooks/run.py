@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aerodocs import benchmarks, files, recordings
@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         lessons = lessons[number - 1 :: count]
     if options.gc:
         return _collect(course.root, _select(course.docs, settings.exclude, []))
-    problems = [problem for lesson in lessons for problem in lesson.problems if problem.severity == "error"]
+    problems = [
+        replace(problem, line=lesson.line_in_file(problem.line)) for lesson in lessons for problem in lesson.problems if problem.severity == "error"
+    ]
     for problem in problems:
         print(problem, file=sys.stderr)
     lessons = [lesson for lesson in lessons if options.device in recordings.devices_of(lesson)]
@@ -96,7 +98,8 @@ def _select(docs: Path, exclude: str, names: list[str]) -> list[Lesson]:
             raise UsageError(f"{name}: không có bài hay thư mục này trong {docs.name}/")
     lessons = []
     for path, file in sorted(files.walk(docs, exclude).pages.items()):
-        if path.endswith(".ipynb") or (wanted and not any(file.is_relative_to(place) for place in wanted)) or b".cell" not in file.read_bytes():
+        mark = b'"aero"' if path.endswith(".ipynb") else b".cell"
+        if (wanted and not any(file.is_relative_to(place) for place in wanted)) or mark not in file.read_bytes():
             continue
         _, document, problems = files.read(file, path, docs)
         if document is None:
@@ -155,7 +158,7 @@ def _run(course: _Course, lessons: list[Lesson], options: argparse.Namespace) ->
                     problem = (outcome.line, outcome.failure) if outcome.failure else _over_budget(outcome)
                     if problem:
                         failed += 1
-                        tqdm.write(f"{course.shown(lesson)}:{problem[0]}: lỗi: {problem[1]}", file=sys.stderr)
+                        tqdm.write(f"{course.shown(lesson)}:{lesson.line_in_file(problem[0])}: lỗi: {problem[1]}", file=sys.stderr)
                     elif options.verify:
                         found = _differences(course, lesson, outcome)
                         failed += bool(found)
@@ -204,7 +207,7 @@ def _differences(course: _Course, lesson: Lesson, outcome) -> list[str]:
         old = recording.cell(cell.id) if recording else None
         text = difference(cell, old, result.record, recordings.folder_of(course.root, lesson.path), result.files) if old else "chưa ghi"
         if text:
-            found.append(f"{course.shown(lesson)}:{cell.line}: lỗi: ô #{cell.id}: kết quả khác bản ghi; {text}")
+            found.append(f"{course.shown(lesson)}:{lesson.line_in_file(cell.line)}: lỗi: ô #{cell.id}: kết quả khác bản ghi; {text}")
     return found
 
 

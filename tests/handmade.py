@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import markdown
 from aerodocs import recordings
 from aerodocs.cells import Lesson, lesson_of
-from aerodocs.document import parse
+from aerodocs.document import page
 from aerodocs.fingerprints import cell_keys
 from aerodocs.recordings import CellRecord, Recording
 
@@ -22,7 +22,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect wid
 
 
 def lesson(text: str, path: str = "a.md") -> Lesson:
-    return lesson_of(parse(path, text))
+    return lesson_of(page(path, text))
 
 
 def cell(identifier: str, code: str = "1 + 1", *options: str) -> str:

@@ -5,33 +5,17 @@ import json
 
 import markdown
 import pytest
-from aerodocs import fonts, glossary, notebooks, reading
+from aerodocs import fonts, notebooks, reading
 from aerodocs.lessons import Site
 from browsing import ROOT
 from browsing import offline, online, reading as reading_course  # noqa: F401 (fixtures)
 from fontTools.ttLib import TTFont
 
-GLOSSARY = """\
-# Bảng
-
-| Tiếng Anh | Tiếng Việt | Nghĩa |
-| :--- | :--- | :--- |
-| head | đầu | Một phép chú ý. |
-| language model | mô hình ngôn ngữ | Gán "xác suất". |
-| causal language model | mô hình ngôn ngữ nhân quả | Nhìn về trước. |
-
-| Khác | x | y |
-| :--- | :--- | :--- |
-| token | token | Không phải thuật ngữ. |
-"""
-
-
 @pytest.fixture
 def render(tmp_path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "shapes.py").write_text("\n\ndef area(x):\n    return x * x\n", encoding="utf-8")
-    (tmp_path / "terms.md").write_text(GLOSSARY, encoding="utf-8")
-    options = {"root": str(tmp_path), "glossary": "terms.md", "site": Site(source="https://example.org/blob/main/")}
+    options = {"root": str(tmp_path), "site": Site(source="https://example.org/blob/main/")}
     extensions = ["tables", "toc", "attr_list", "pymdownx.superfences", "pymdownx.arithmatex", "aerodocs.markdown"]
     configs = {"pymdownx.arithmatex": {"generic": True}, "aerodocs.markdown": options}
     return lambda text: markdown.markdown(text, extensions=extensions, extension_configs=configs)
@@ -54,25 +38,6 @@ def test_minutes_count_words_code_and_formulas_but_no_navigation():
     assert reading.minutes("<pre><code>" + "x = 1\n" * 40 + "</code></pre>") == 2
     assert reading.minutes("<math><mi>x</mi></math>" * 30) == 2
     assert reading.minutes("") == 1
-
-
-def test_terms_are_explained_once_outside_headings_links_and_code(render):
-    page = render("# Head\n\n`head` và [head](a.md) rồi head, **Language\nmodel** và head.\n\nMô hình ngôn ngữ nhân quả; bắt đầu.\n")
-    assert page.count("<abbr") == 3
-    assert 'rồi <abbr class="aero-term" tabindex="0" title="head, đầu: Một phép chú ý.">head</abbr>, <strong>' in page
-    assert 'title="language model, mô hình ngôn ngữ: Gán &quot;xác suất&quot;."' in page
-    assert ">Mô hình ngôn ngữ nhân quả</abbr>; bắt đầu." in page
-
-
-def test_terms_in_formulas_regions_and_unknown_tables_are_left_alone(render):
-    page = render("$head$\n\n<!-- Aero-Footer-Start -->\n\nhead\n\n<!-- Aero-Footer-End -->\n\ntoken\n")
-    assert "<abbr" not in page
-
-
-def test_every_term_of_the_course_has_three_parts_and_stands_once():
-    terms = glossary.parse((ROOT / "docs" / "bang_thuat_ngu.md").read_text(encoding="utf-8"))
-    assert len(terms) > 90 and len({term.english.lower() for term in terms}) == len(terms)
-    assert all(term.english and term.vietnamese and term.meaning.endswith(".") for term in terms)
 
 
 def test_snippet_links_to_its_line_where_the_repository_is_known(render):

@@ -61,12 +61,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a page declares, in the order of the page."""
+    """What a page declares, in the order of the page; `origin` is that of its document."""
 
     path: str
     fences: tuple[Fence, ...]
     values: tuple[Value, ...]
     problems: tuple[Problem, ...]
+    origin: tuple[int, ...] = ()
 
     @property
     def cells(self) -> list[Fence]:
@@ -75,6 +76,10 @@ class Lesson:
     def names(self, cell: str) -> list[str]:
         """Variables that the prose wants from a cell."""
         return sorted({value.name for value in self.values if value.cell == cell})
+
+    def line_in_file(self, line: int) -> int:
+        """The line of the file that holds a line of the lesson: another one in a notebook."""
+        return self.origin[line - 1] if self.origin and line else line
 
 
 def lesson_of(document: Document) -> Lesson:
@@ -100,7 +105,7 @@ def lesson_of(document: Document) -> Lesson:
             problems.append(Problem(document.path, value.line, "inline-value", f"không có ô #{value.cell} cho giá trị {value.name}", cure))
         elif not value.name.isidentifier():
             problems.append(Problem(document.path, value.line, "inline-value", f"{value.name} không phải là tên biến", "ghi tên một biến của ô"))
-    return Lesson(document.path, tuple(fences), tuple(values), tuple(problems))
+    return Lesson(document.path, tuple(fences), tuple(values), tuple(problems), document.origin)
 
 
 def split_options(source: str) -> tuple[list[str], str]:

@@ -17,7 +17,8 @@ from aerodocs.textfile import BOM, split_lines
 @dataclass(slots=True)
 class Document:
     """A Markdown page. `path` is relative to the docs folder, `lines` hold the text without a byte order mark, `first` is the number of
-    lines that the front matter takes; `problems` make the page doubtful: nothing is written while there are any."""
+    lines that the front matter takes; `problems` make the page doubtful: nothing is written while there are any. `origin` holds the line in
+    the file of each line of a notebook, and nothing for other pages."""
 
     path: str
     lines: list[str]
@@ -27,6 +28,7 @@ class Document:
     blocks: list[Block] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    origin: tuple[int, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -56,6 +58,11 @@ class Document:
     def generated(self, number: int) -> bool:
         """Whether the line `number` (from 0) belongs to a generated region."""
         return any(region.start <= number <= region.end for region in self.regions)
+
+
+def page(path: str, text: str) -> Document:
+    """The document of a page, Markdown or notebook by the name of its file."""
+    return (notebook if path.endswith(".ipynb") else parse)(path, text)
 
 
 def parse(path: str, text: str) -> Document:
@@ -88,17 +95,36 @@ def parse(path: str, text: str) -> Document:
 
 
 def notebook(path: str, text: str) -> Document:
-    """The document of a Jupyter notebook: the Markdown of its cells. Its title is `metadata.title` or the first H1; it has no regions."""
+    """The document of a Jupyter notebook: its cells as the Markdown of a lesson, those of code as `python` fences.
+
+    They are cells of the lesson, named by their ids, if the notebook's metadata hold a table `aero`; its keys are those of the front matter. The
+    title is the metadata's `title` or the first H1; there are no regions.
+    """
     try:
         data = json.loads(text)
-        cells = ["".join(cell["source"]) for cell in data["cells"] if cell["cell_type"] == "markdown"]
-        code = any("".join(cell["source"]).strip() for cell in data["cells"] if cell["cell_type"] == "code")
+        cells = [(cell["cell_type"], str(cell.get("id", "")), "".join(cell["source"])) for cell in data["cells"]]
         meta = dict(data.get("metadata", {}))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = Problem(path, getattr(error, "lineno", 1), "notebook", f"không đọc được notebook: {error}", "mở và lưu lại bằng Jupyter")
         return Document(path, [], problems=[problem])
-    lines = split_lines("\n\n".join([*cells, "-" if code else ""]))
-    return Document(path, lines, meta=meta, blocks=scan(lines))
+    ours = isinstance(meta.get("aero"), dict)
+    starts = [number for number, line in enumerate(text.splitlines(), 1) if line.lstrip().startswith('"source":')]
+    lines: list[str] = []
+    origin: list[int] = []
+    for number, (kind, identifier, source) in enumerate(cells):
+        own = split_lines(source)
+        if kind == "code" and source.strip():
+            ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", source)), default=0))
+            own = [f"{ticks}python {{.cell #{identifier}}}\n" if ours else f"{ticks}python\n", *own[:-1], own[-1].rstrip("\n") + "\n", f"{ticks}\n"]
+        elif kind == "markdown" and own:
+            own[-1] = own[-1].rstrip("\n") + "\n"
+        else:
+            continue
+        start = starts[number] if len(starts) == len(cells) else 1
+        step = 1 if len(starts) == len(cells) else 0
+        origin += [start + step * (at + (kind == "markdown")) for at in range(len(own))] + [start]
+        lines += [*own, "\n"]
+    return Document(path, lines, meta=meta | (meta["aero"] if ours else {}), blocks=scan(lines), origin=tuple(origin))
 
 
 def readable(name: str) -> str:

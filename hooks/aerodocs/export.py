@@ -40,8 +40,19 @@ def notebook(results: Results, repo_url: str = "", link: Callable[[str], str] = 
         if part:
             cells.append(_code(part, results))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    data = {"cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
-    return (json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode("utf-8", "replace")
+    return _bytes({"cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def filled(results: Results, text: str, repo_url: str = "", link: Callable[[str], str] = str) -> bytes:
+    """The notebook that is a page, in `text`, with what is recorded of its cells, and links as in `notebook`."""
+    data = json.loads(text)
+    cells = {cell.id: cell for cell in results.lesson.cells}
+    for part in data["cells"]:
+        if cell := cells.get(part.get("id")):
+            part |= _run(cell, results)
+        elif part["cell_type"] == "markdown":
+            part["source"] = _lines(_LINK.sub(lambda match: match[1] + link(match[2]), "".join(part["source"])))
+    return _bytes(data | {"cells": [_install(results.root, repo_url), *data["cells"]]})
 
 
 class _Walker:
@@ -157,10 +168,14 @@ def _install(root: Path, repo_url: str) -> dict:
 def _code(cell: Fence, results: Results) -> dict:
     options = [line.strip().lstrip("> ") for line in results.document.lines[cell.line : cell.first - 1]]
     source = "\n".join([*options, cell.code.rstrip("\n")])
+    return {"cell_type": "code", "id": cell.id[:64], "source": _lines(source), **_run(cell, results)}
+
+
+def _run(cell: Fence, results: Results) -> dict:
+    """What a run has left in a cell of a notebook."""
     record = results.record(cell.id, "cpu") or results.record(cell.id, "cuda")
     outputs = [] if record is None or results.is_stale(cell.id) else [_output(output, results.folder) for output in record.outputs]
-    metadata = {"tags": ["raises-exception"]} if cell.options.raises else {}
-    return {"cell_type": "code", "id": cell.id[:64], "execution_count": None, "metadata": metadata, "outputs": outputs, "source": _lines(source)}
+    return {"execution_count": None, "metadata": {"tags": ["raises-exception"]} if cell.options.raises else {}, "outputs": outputs}
 
 
 def _output(output: dict, folder: Path) -> dict:
@@ -177,6 +192,10 @@ def _output(output: dict, folder: Path) -> dict:
             data["image/png"] = base64.b64encode(file.read_bytes()).decode()
         output["data"] = data
     return output
+
+
+def _bytes(data: dict) -> bytes:
+    return (json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode("utf-8", "replace")
 
 
 def _lines(text: str) -> list[str]:

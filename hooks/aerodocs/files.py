@@ -10,7 +10,7 @@ import pathspec
 
 from aerodocs import textfile
 from aerodocs.course import SUFFIXES
-from aerodocs.document import Document, notebook, parse
+from aerodocs.document import Document, page
 from aerodocs.problems import Problem
 from aerodocs.textfile import NotText
 
@@ -73,7 +73,7 @@ def read(file: Path, path: str, docs: Path) -> tuple[bytes, Document | None, lis
         if not file.is_file() and file.exists():
             raise OSError(errno.EINVAL, "không phải là tập tin thường")
         data = file.read_bytes()
-        document = (notebook if path.endswith(".ipynb") else parse)(path, textfile.decode(data))
+        document = page(path, textfile.decode(data))
         problems += document.problems
     except OSError as error:
         problems.append(Problem(path, 0, "read", f"không đọc được: {error.strerror}", "kiểm tra tập tin và quyền đọc"))

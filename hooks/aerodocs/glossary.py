@@ -1,50 +1,74 @@
-"""The glossary of a course: read from its page, and shown where a lesson uses a term for the first time."""
+"""The glossary of a course: its terms, in one YAML file, and where they stand in a text."""
 
 import functools
 import re
-import xml.etree.ElementTree as etree
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from markdown import Markdown
-from markdown.treeprocessors import Treeprocessor
-from markdown.util import AtomicString
+import yaml
 
-from aerodocs.page import path_of
-
-_HEADER = "| tiếng anh |"  # tables that begin like this hold terms
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_SILENT = {"a", "abbr", "button", "code", "h1", "h2", "h3", "h4", "h5", "h6", "kbd", "math", "pre", "summary"}
 _LONG = 3  # Vietnamese terms of fewer syllables are everyday words, too
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class GlossaryError(ValueError):
+    """A file of terms that cannot be used: the line, what was seen there, and the cure, in Vietnamese."""
+
+    def __init__(self, line: int, message: str, cure: str):
+        super().__init__(f"{line}: {message}; {cure}")
+        self.line, self.message, self.cure = line, message, cure
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One row: the English term, the course's Vietnamese for it, and a sentence."""
+    """An English term, the course's Vietnamese for it, the page that teaches it (relative to the docs folder), a sentence, and its line in the file."""
 
-    english: str
-    vietnamese: str
+    en: str
+    vi: str
+    lesson: str
     meaning: str
+    line: int
 
     @property
     def title(self) -> str:
-        name = self.english if self.english == self.vietnamese else f"{self.english}, {self.vietnamese}"
+        name = self.en if self.en == self.vi else f"{self.en}, {self.vi}"
         return f"{name}: {self.meaning}"
 
 
-def parse(text: str) -> list[Term]:
-    """The terms in the tables of a glossary page."""
-    terms, inside = [], False
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not line.startswith("|"):
-            inside = False
-        elif line.lower().startswith(_HEADER):
-            inside = True
-        elif inside and len(cells) == 3 and not set(cells[0]) <= set(":- "):
-            terms.append(Term(*cells))
-    return terms
+_KEYS = [field.name for field in fields(Term)][:-1]
+
+
+def parse(text: str) -> dict[str, list[Term]]:
+    """The terms by section, in the order of the file. Raises GlossaryError for anything else than lists of terms, and for a term that comes twice."""
+    try:
+        root = yaml.compose(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise GlossaryError(mark.line + 1 if mark else 1, f"YAML không đọc được: {getattr(error, 'problem', error)}", "sửa cú pháp") from None
+    sections: dict[str, list[Term]] = {}
+    seen: dict[str, int] = {}
+    for title, node in _pairs(root, "tập tin thuật ngữ", "viết “Tên phần:” rồi danh sách thuật ngữ"):
+        if not isinstance(node, yaml.SequenceNode):
+            raise GlossaryError(node.start_mark.line + 1, f"phần {title} không phải là danh sách", "mỗi thuật ngữ bắt đầu bằng “- en:”")
+        for item in node.value:
+            cure = f"mỗi thuật ngữ có đúng các dòng {', '.join(_KEYS)}"
+            line = item.start_mark.line + 1
+            row = {key: " ".join(str(value.value).split()) for key, value in _pairs(item, "thuật ngữ", cure) if isinstance(value, yaml.ScalarNode)}
+            if sorted(row) != sorted(_KEYS) or not all(row.values()):
+                raise GlossaryError(line, f"thuật ngữ có {', '.join(key for key, value in row.items() if value) or 'không dòng nào'}", cure)
+            if row["en"].lower() in seen:
+                raise GlossaryError(line, f"{row['en']} đã có ở dòng {seen[row['en'].lower()]}", "xóa một trong hai")
+            seen[row["en"].lower()] = line
+            sections.setdefault(title, []).append(Term(**row, line=line))
+    return sections
+
+
+def _pairs(node: yaml.Node | None, what: str, cure: str) -> list[tuple[str, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise GlossaryError(node.start_mark.line + 1 if node else 1, f"{what} không phải là bảng “khóa: giá trị”", cure)
+    return [(str(key.value), value) for key, value in node.value]
 
 
 class Glossary:
@@ -53,9 +77,9 @@ class Glossary:
     def __init__(self, terms: list[Term]):
         self._by_first: dict[str, list[tuple[list[str], Term]]] = {}
         for term in terms:
-            names = [term.english]
-            if len(term.vietnamese.split()) >= _LONG:
-                names.append(term.vietnamese)
+            names = [term.en]
+            if len(term.vi.split()) >= _LONG:
+                names.append(term.vi)
             for name in names:
                 words = _WORD.findall(name.lower())
                 self._by_first.setdefault(words[0], []).append((words, term))
@@ -80,7 +104,7 @@ class Glossary:
 
 
 def load(file: Path) -> Glossary | None:
-    """The glossary in a page; None if there is no such page."""
+    """The glossary in a file of terms; None if there is no such file. Raises GlossaryError."""
     try:
         stat = file.stat()
     except OSError:
@@ -90,52 +114,4 @@ def load(file: Path) -> Glossary | None:
 
 @functools.lru_cache(maxsize=4)
 def _load(file: Path, changed: int, size: int) -> Glossary:
-    return Glossary(parse(file.read_text(encoding="utf-8")))
-
-
-class GlossaryTreeprocessor(Treeprocessor):
-    """Explains each term where the page first uses it, outside headings, links, code, formulas and generated regions."""
-
-    def __init__(self, md: Markdown, file: Path):
-        super().__init__(md)
-        self.file = file
-
-    def run(self, root: etree.Element) -> None:
-        glossary = load(self.file)
-        if glossary and not self.file.as_posix().endswith(f"/{path_of(self.md) or '?'}"):
-            self._explain(root, glossary, set())
-
-    def _explain(self, element: etree.Element, glossary: Glossary, seen: set[Term]) -> None:
-        children = list(element)
-        place = self._split(element, None, element.text, glossary, seen, 0)
-        for child in children:
-            name = child.get("class") or ""
-            if child.tag not in _SILENT and name != "arithmatex" and not name.startswith("aero-"):
-                self._explain(child, glossary, seen)
-            place = self._split(element, child, child.tail, glossary, seen, place + 1)
-
-    def _split(self, element: etree.Element, before: etree.Element | None, text: str | None, glossary: Glossary, seen: set[Term], place: int) -> int:
-        """Put the new terms of `text`, which follows `before` in `element`, into elements from `place` on; returns the next place."""
-        if not text or text.isspace() or isinstance(text, AtomicString):
-            return place
-        end = 0
-        for start, stop, term in glossary.find(text):
-            if term in seen:
-                continue
-            seen.add(term)
-            _put(element, before, text[end:start])
-            before = etree.Element("abbr", {"class": "aero-term", "title": term.title, "tabindex": "0"})
-            before.text = text[start:stop]
-            element.insert(place, before)
-            place += 1
-            end = stop
-        if end:
-            _put(element, before, text[end:])
-        return place
-
-
-def _put(element: etree.Element, before: etree.Element | None, text: str) -> None:
-    if before is None:
-        element.text = text
-    else:
-        before.tail = text
+    return Glossary([term for terms in parse(file.read_text(encoding="utf-8")).values() for term in terms])

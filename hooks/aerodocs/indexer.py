@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aerodocs import files, regions, textfile
+from aerodocs import files, glossary, regions, textfile
 from aerodocs.course import Course, Order, Page, page_of
 from aerodocs.document import Document, parse
+from aerodocs.glossary import GlossaryError, Term
 from aerodocs.inline import to_link_text
 from aerodocs.navigation import Navigation
 from aerodocs.problems import Problem
 from aerodocs.regions import Kind, Region
 from aerodocs.settings import Settings
-from aerodocs.textfile import BOM, Change, Changed
+from aerodocs.textfile import BOM, Change, Changed, NotText
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool =
     taken = set(tree.pages.values())
     sources = {path: _source(docs, file, path, problems, taken) for path, file in tree.pages.items()}
     result = Plan(Course((source.page for source in sources.values()), order), problems=problems, leftovers=tree.leftovers)
-    navigation = Navigation(result.course, settings)
+    navigation = Navigation(result.course, settings, _terms(docs, settings.glossary, result))
     for page in result.course.pages.values():
         if page.created:
             data = _created(page, navigation)
@@ -136,6 +137,24 @@ def _source(docs: Path, file: Path, path: str, problems: list[Problem], taken: s
     return Source(page, data, target, spans, sound)
 
 
+def _terms(docs: Path, path: str, result: Plan) -> dict[str, list[Term]]:
+    """The terms of the course; what is wrong with them goes into the plan's problems."""
+    if not path or not (docs / path).is_file():
+        return {}
+    try:
+        terms = glossary.parse(textfile.decode((docs / path).read_bytes()))
+    except GlossaryError as error:
+        result.problems.append(Problem(path, error.line, "glossary", error.message, error.cure))
+        return {}
+    except NotText as error:
+        result.problems.append(Problem(path, error.line, "glossary", f"byte 0x{error.byte:02x} không phải UTF-8", "lưu lại với mã hóa UTF-8"))
+        return {}
+    for term in (term for section in terms.values() for term in section):
+        if term.lesson not in result.course.pages:
+            result.problems.append(Problem(path, term.line, "glossary", f"không có trang {term.lesson} cho thuật ngữ {term.en}", "sửa dòng lesson"))
+    return terms
+
+
 def _span(document: Document, region: Region) -> tuple[int, int]:
     """First and last byte of a region, without the line end of its last marker."""
     start = len("".join(document.lines[: region.start]).encode()) + len(BOM.encode()) * document.bom
@@ -160,7 +179,8 @@ def _plan_page(result: Plan, source: Source, navigation: Navigation, force: bool
     doubts = [] if force else _hand_edits(document, bodies)
     for region in document.regions:
         if region.kind not in bodies:
-            what = "vùng Aero-Index chỉ có ở index.md hoặc README.md"
+            where = {"Index": "index.md hoặc README.md", "Glossary": "trang thuật ngữ mà mkdocs.yml nêu"}[region.kind]
+            what = f"vùng Aero-{region.kind} chỉ có ở {where}"
             doubts.append(Problem(page.path, region.start + 1, "marker", what, "xóa vùng này (kể cả hai dòng dấu)"))
     text = regions.splice(document.lines, document.first, document.regions, bodies)
     new = (BOM * document.bom + text).encode()

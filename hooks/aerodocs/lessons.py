@@ -7,7 +7,9 @@ import posixpath
 import xml.etree.ElementTree as etree
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
 from markdown import Markdown
@@ -20,8 +22,11 @@ from markdown.util import AtomicString
 from aerodocs import cells, export, outputs, results
 from aerodocs.ansi import CONTROL
 from aerodocs.cells import VALUE
-from aerodocs.page import LessonError, address_from, path_of, place, site_address
+from aerodocs.page import LessonError, address_from, file_of, path_of, place, site_address
 from aerodocs.results import Results, ValueProblem
+
+if TYPE_CHECKING:
+    from mkdocs.structure.files import File  # Zensical comes without
 
 log = logging.getLogger("mkdocs.aerodocs")  # below `mkdocs`, whose warnings count for --strict
 
@@ -39,6 +44,31 @@ class Site:
     repo_url: str = ""
     branch: str = "gh-pages"
     source: str = ""
+
+    def figure(self, root: Path, file: Path) -> str:
+        """Takes a figure, a file of the course in `root`, into the site; returns its path there."""
+        target = file.relative_to(root).as_posix()
+        self.files[target] = file
+        return target
+
+    def notebook(self, path: str, data: bytes, address: Callable[[str], str]) -> str:
+        """Takes the notebook of the page `path` into the site; returns the line that links to it. `address` leads from the page to a path in the site."""
+        target = f"notebooks/{path.rpartition('.')[0]}.ipynb"
+        self.files[target] = data
+        links = f'<a href="{html.escape(address(target))}" download>Tải notebook</a>'
+        _, github, repository = self.repo_url.rstrip("/").removesuffix(".git").partition("github.com/")
+        if github:
+            colab = f"https://colab.research.google.com/github/{repository}/blob/{self.branch}/{quote(target)}"
+            links += f' · <a href="{html.escape(colab)}">Mở trong Colab</a>'
+        return f"<p>{links}</p>"
+
+    def link(self, file: "File", target: str) -> str:
+        """A link of the page of `file` from where its notebook is: to the site, if its address is known."""
+        path, mark, anchor = target.partition("#")
+        if not self.address:
+            return target
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path))
+        return urljoin(self.address.rstrip("/") + "/", site_address(inside, file.use_directory_urls)) + mark + anchor
 
 
 class Lessons:
@@ -70,9 +100,7 @@ class Lessons:
         if self.site.files is None:
             kind = "svg+xml" if file.suffix == ".svg" else "png"
             return f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-        target = file.relative_to(self.root).as_posix()
-        self.site.files[target] = file
-        return address_from(self.md, target)
+        return address_from(file_of(self.md), self.site.figure(self.root, file))
 
 
 class _Reader(Preprocessor):
@@ -125,26 +153,13 @@ class _NotebookLink(Treeprocessor):
         path = found.lesson.path
         if site.files is None or not found.lesson.cells or not path:
             return
-        target = f"notebooks/{path.rpartition('.')[0]}.ipynb"
-        site.files[target] = export.notebook(found, site.repo_url, self.link)
-        links = f'<a href="{html.escape(address_from(self.md, target))}" download>Tải notebook</a>'
-        _, github, repository = site.repo_url.rstrip("/").removesuffix(".git").partition("github.com/")
-        if github:
-            colab = f"https://colab.research.google.com/github/{repository}/blob/{site.branch}/{quote(target)}"
-            links += f' · <a href="{html.escape(colab)}">Mở trong Colab</a>'
+        file = file_of(self.md)
+        line = site.notebook(path, export.notebook(found, site.repo_url, partial(site.link, file)), partial(address_from, file))
         element = etree.Element("div", {"class": "aero-notebook", "data-search-exclude": ""})
-        element.text = self.md.htmlStash.store(f"<p>{links}</p>")
+        element.text = self.md.htmlStash.store(line)
         children = list(root)
         footer = next((child for child in children if child.get("class") == "aero-footer"), None)
         root.insert(children.index(footer) if footer is not None else len(children), element)
-
-    def link(self, target: str) -> str:
-        """A link of the lesson from where the notebook is: to the site, if its address is known."""
-        path, mark, anchor = target.partition("#")
-        if not self.lessons.site.address:
-            return target
-        inside = posixpath.normpath(posixpath.join(posixpath.dirname(self.lessons.results.lesson.path), path))
-        return urljoin(self.lessons.site.address.rstrip("/") + "/", site_address(self.md, inside)) + mark + anchor
 
 
 class _TreeDone(Treeprocessor):

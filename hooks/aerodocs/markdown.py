@@ -17,10 +17,10 @@ from pymdownx.superfences import highlight_validator
 from aerodocs import regions, snippets
 from aerodocs.blocks import scan
 from aerodocs.cells import LANGUAGES
-from aerodocs.glossary import GlossaryTreeprocessor
 from aerodocs.lessons import Lessons, Site
 from aerodocs.page import LessonError, drop_emoji_icon, place
 from aerodocs.regions import Kind
+from aerodocs.tooltips import TooltipTreeprocessor
 
 # A paragraph that stands for a marker until the tree is built; Python-Markdown takes these control characters out of every text before.
 _TOKEN = "\x02aero-{}-{}\x03"
@@ -32,14 +32,14 @@ _CLASSES: dict[Kind, str] = {"Navigation": "aero-header", "Index": "aero-index",
 
 class AeroExtension(Extension):
     """`aerodocs.markdown`. Option `root`: the folder of the course, the one that holds `code/` and `recordings/`; `error`: the LessonError to
-    raise; `site`: what a builder that copies files tells; `glossary`: the page of terms, relative to `root` (none: no tooltips)."""
+    raise; `site`: what a builder that copies files tells; `glossary`: the file of terms, relative to `root` (none: no tooltips)."""
 
     def __init__(self, **kwargs: object):
         self.config = {
             "root": [".", "folder of the course"],
             "error": [LessonError, "class of errors"],
             "site": [Site(), "where files are copied to"],
-            "glossary": ["", "page of terms"],
+            "glossary": ["", "file of terms"],
         }
         super().__init__(**kwargs)
 
@@ -52,7 +52,7 @@ class AeroExtension(Extension):
         fences = md.preprocessors["fenced_code_block"].extension
         root = Path(self.getConfig("root")).resolve()
         if glossary := self.getConfig("glossary"):
-            md.treeprocessors.register(GlossaryTreeprocessor(md, root / glossary), "aero_glossary", 6)  # after all that makes elements
+            md.treeprocessors.register(TooltipTreeprocessor(md, root / glossary, self.getConfig("error")), "aero_glossary", 6)  # after all that makes elements
         lessons = Lessons(md, root, self.getConfig("site"), self.getConfig("error"))
         fence = _PythonFence(root / "code", self.getConfig("error"), lessons)
         for language in LANGUAGES:
@@ -111,6 +111,8 @@ class _MarkerPreprocessor(Preprocessor):
             return lines
         lines = list(lines)
         for region in found:
+            if region.kind not in _CLASSES:
+                continue  # part of the text
             lines[region.start] = f"\n{_TOKEN.format(region.kind, 'start')}\n"
             lines[region.end] = f"\n{_TOKEN.format(region.kind, 'end')}\n"
         return "\n".join(lines).split("\n")

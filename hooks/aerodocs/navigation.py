@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from aerodocs.course import Course, Folder, Page, ancestors, is_index
+from aerodocs.glossary import Term
 from aerodocs.inline import escape, to_link_text
 from aerodocs.regions import Kind
 from aerodocs.settings import Settings
@@ -11,9 +12,10 @@ from aerodocs.settings import Settings
 class Navigation:
     """The regions of every page of one course. What pages share is made once, so that all pages together cost their size."""
 
-    def __init__(self, course: Course, settings: Settings):
+    def __init__(self, course: Course, settings: Settings, terms: dict[str, list[Term]]):
         self.course = course
         self.settings = settings
+        self.terms = terms
         self._labels: dict[str, str] = {}
         self._quick: dict[int, str] = {}
         self._rows: dict[str, list[str]] = {}
@@ -24,6 +26,8 @@ class Navigation:
         bodies: dict[Kind, str] = {"Navigation": self.header(page)}
         if is_index(page.path):
             bodies["Index"] = self.listing(self.course.folders[page.folder])
+        if self.terms and page.path == glossary_page(self.settings):
+            bodies["Glossary"] = self.glossary(page)
         bodies["Footer"] = self.footer(page)
         return bodies
 
@@ -47,6 +51,18 @@ class Navigation:
             summary = f": {to_link_text(target.summary)}" if target.summary else ""
             lines.append(f"- [{mark}{target.label}]({self._link(target, folder.path)}){summary}\n")
         return f"\n## 📑 Nội dung\n\n{''.join(lines) or '*Chưa có bài học nào ở đây.*' + chr(10)}\n"
+
+    def glossary(self, page: Page) -> str:
+        """The terms of each section, with the lesson that teaches each; its title up to the first colon."""
+        parts = []
+        for title, terms in self.terms.items():
+            rows = []
+            for term in terms:
+                lesson = self.course.pages.get(term.lesson)
+                link = f"[{to_link_text(lesson.title.partition(':')[0])}]({self._link(lesson, page.folder)})" if lesson else "?"
+                rows.append(f"| {' | '.join(to_link_text(escape(text)) for text in (term.en, term.vi, term.meaning))} | {link} |\n")
+            parts.append(f"\n## {to_link_text(escape(title))}\n\n| Tiếng Anh | Tiếng Việt | Nghĩa | Học ở |\n| :--- | :--- | :--- | :--- |\n{''.join(rows)}")
+        return "".join(parts) + "\n"
 
     def footer(self, page: Page) -> str:
         """Lessons of the folder, the way on, and who made this."""
@@ -120,6 +136,11 @@ class Navigation:
         while same < min(len(here), len(there) - 1) and here[same] == there[same]:
             same += 1
         return "../" * (len(here) - same) + _url("/".join(there[same:]))
+
+
+def glossary_page(settings: Settings) -> str:
+    """The page that lists the terms of the course: beside their file, of the same name."""
+    return f"{settings.glossary.rpartition('.')[0]}.md" if settings.glossary else ""
 
 
 def _url(path: str) -> str:

@@ -5,14 +5,22 @@ As it comes, a page brings 600 kB of JupyterLab's styles, its own copy button, p
 
 import html
 import re
+from collections.abc import Callable
 
 import nh3
 from math_core import LatexError, LatexToMathML
+
+from aerodocs import outputs
+from aerodocs.outputs import Address
+from aerodocs.results import Results
 
 # What goes with its content, and what is made into the elements that lessons use.
 _PROMPT = re.compile(r'<div class="(?:jp-(?:In|Out)putPrompt|clipboard-copy-txt)\b[^>]*>.*?</div>', re.DOTALL)
 _INPUT = re.compile(r'<div class="highlight-ipynb[^>]*><pre>(.*?)\n?</pre></div>', re.DOTALL)
 _TEXT = re.compile(r'<div class="jp-RenderedText\b[^>]*>\s*<pre>(.*?)</pre>\s*</div>', re.DOTALL)
+_OPTIONS = re.compile(r'\A(<span></span>)?(?:<span class="c1">#\|[^\n]*</span>\n?)+')
+_CODE = re.compile(r'(<div class="aero-cell" id="cell-(?P<id>[\w-]+)">(?:(?!<div class="aero-cell").)*?)(<div class="highlight"><pre>.*?</pre></div>)', re.DOTALL)
+_LINK = re.compile(r'(<a href=")(?![a-z][a-z0-9+.-]*:|/)([^"#]+)')
 _MARKDOWN = re.compile(r'<div class="aero-markdown">(.*?)</div>', re.DOTALL)
 _FORMULA = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(?P<block>[^$]+)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?![\d$])", re.DOTALL)
 _TOKEN = re.compile(r"[a-z][a-z0-9]{0,2}")  # a class that Pygments gives
@@ -35,7 +43,7 @@ class FormulaError(ValueError):
 def clean(page: str) -> str:
     """The content of a notebook's page with the elements of lessons and nothing else: no script, style, prompt or handler."""
     page = _TEXT.sub(r'<pre class="aero-output__text" tabindex="0">\1</pre>', _PROMPT.sub("", page))
-    page = _INPUT.sub(r'<div class="highlight"><pre><code>\1</code></pre></div>', page)
+    page = _INPUT.sub(lambda code: f'<div class="highlight"><pre><code>{_OPTIONS.sub("", code[1])}</code></pre></div>', page)
     page = nh3.clean(
         page,
         attributes=_ATTRIBUTES,
@@ -45,6 +53,22 @@ def clean(page: str) -> str:
         link_rel=None,
     )
     return _MARKDOWN.sub(lambda cell: _FORMULA.sub(_mathml, cell.group()), page)
+
+
+def with_links(page: str, lead: Callable[[str], str]) -> str:
+    """The cleaned page with what `lead` makes of the targets of its relative links."""
+    return _LINK.sub(lambda match: match[1] + html.escape(lead(html.unescape(match[2]))), page)
+
+
+def with_outputs(page: str, results: Results, address: Address) -> str:
+    """The cleaned page of a notebook with what is recorded of its cells below their code, as in a lesson."""
+    cells = {cell.id: cell for cell in results.lesson.cells}
+
+    def complete(match: re.Match) -> str:
+        cell = cells[match["id"]]
+        return match[1] + (match[3] if cell.options.show != "output" else "") + outputs.cell_html(cell, results, address)
+
+    return _CODE.sub(lambda match: complete(match) if match["id"] in cells else match.group(), page)
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:

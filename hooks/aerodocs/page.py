@@ -2,10 +2,14 @@
 
 import posixpath
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from markdown import Markdown
 from pymdownx.superfences import SuperFencesException
+
+if TYPE_CHECKING:
+    from mkdocs.structure.files import File  # Zensical comes without
 
 
 class LessonError(SuperFencesException):
@@ -14,7 +18,7 @@ class LessonError(SuperFencesException):
 
 def path_of(md: Markdown) -> str:
     """Path of the page relative to the docs folder; empty if the builder does not tell."""
-    if file := _mkdocs_file(md):
+    if file := file_of(md):
         return file.src_uri
     context = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # Zensical
     return str(context.page.path) if context else ""
@@ -33,7 +37,7 @@ def place(md: Markdown, needle: str) -> str:
     if not path:
         return "?"
     first = needle.strip().splitlines()[0] if needle.strip() else "```python {.snippet"
-    file = _mkdocs_file(md)
+    file = file_of(md)
     # The builder has stripped the front matter and may have renewed the regions: lines are counted in the author's file.
     if file is None:
         docs = Path(md.preprocessors["rendering_context"].config["docs_dir"])
@@ -43,25 +47,24 @@ def place(md: Markdown, needle: str) -> str:
     return f"{path}:{next((number for number, line in enumerate(text.splitlines(), 1) if first in line), 1)}"
 
 
-def address_from(md: Markdown, target: str) -> str:
-    """Address, from the page, of the file that is at `target` in the site; right at every depth, and for `file://`."""
-    file = _mkdocs_file(md)
+def address_from(file: "File", target: str) -> str:
+    """Address, from the page of `file`, of what is at `target` in the site; right at every depth, and for `file://`."""
     return quote(posixpath.relpath(target, posixpath.dirname(file.dest_uri) or "."))
 
 
-def site_address(md: Markdown, path: str) -> str:
-    """Address, from the root of the site, of what is at `path` in the docs folder."""
-    file = _mkdocs_file(md)
+def site_address(path: str, directories: bool) -> str:
+    """Address, from the root of the site, of what is at `path` in the docs folder; `directories` is mkdocs' `use_directory_urls`."""
     if path.endswith((".md", ".ipynb")):
         stem = path.rpartition(".")[0]
         if posixpath.basename(stem) in ("index", "README"):
             folder = posixpath.dirname(stem)
             path = f"{folder}/" if folder else ""
         else:
-            path = f"{stem}/" if file.use_directory_urls else f"{stem}.html"
+            path = f"{stem}/" if directories else f"{stem}.html"
     return quote(path)
 
 
-def _mkdocs_file(md: Markdown):
+def file_of(md: Markdown) -> "File | None":
+    """The file of mkdocs that the page comes from; None in another builder."""
     relpath = md.treeprocessors["relpath"] if "relpath" in md.treeprocessors else None
     return getattr(relpath, "file", None)

@@ -9,9 +9,9 @@ from aerodocs.blocks import Block, front_matter, scan
 from aerodocs.problems import Problem
 from aerodocs.textfile import newline_of, split_lines
 
-Kind = Literal["Navigation", "Index", "Footer"]
+Kind = Literal["Navigation", "Index", "Glossary", "Footer"]
 
-_MARKER = re.compile(r"<!-- Aero-(Navigation|Index|Footer)-(Start|End)(?: sum=([0-9a-f]{10}))? -->")
+_MARKER = re.compile(r"<!-- Aero-(Navigation|Index|Glossary|Footer)-(Start|End)(?: sum=([0-9a-f]{10}))? -->")
 _ALMOST = re.compile(r"<!--[ \t]*Aero-\w+-(?:Start|End)\b.*-->", re.IGNORECASE)
 _RESTORE = "xóa vùng này (kể cả hai dòng dấu) rồi chạy lại python hooks/index.py để tạo vùng mới"
 
@@ -98,15 +98,15 @@ def splice(lines: list[str], first: int, regions: list[Region], bodies: dict[Kin
     """The page with each of `bodies` (LF, final newline) between its markers.
 
     A region that the page has is replaced in place. One that it lacks goes where it belongs: the header before line `first` (the first
-    after the front matter), the listing before the footer, the footer at the end. Line ends added around a new region belong to it.
+    after the front matter), a listing before the footer, the footer at the end. Line ends added around a new region belong to it.
     Raises AssertionError if anything outside the regions would change, or if a region would not be found again.
     """
     newline = newline_of("".join(lines))
     present = {region.kind: region for region in regions}
     foot = present["Footer"].start if "Footer" in present else len(lines)
-    where = {"Navigation": first, "Index": foot, "Footer": len(lines)}
+    where = {"Navigation": first, "Index": foot, "Glossary": foot, "Footer": len(lines)}
     edits: list[tuple[int, int, str]] = []  # a text for the lines from, to (not included)
-    for kind in ("Navigation", "Index", "Footer"):
+    for kind in ("Navigation", "Index", "Glossary", "Footer"):
         if kind in bodies:
             text = render(kind, bodies[kind], newline)
             if kind in present:

@@ -65,7 +65,7 @@ class Results:
 
 def read(root: Path, path: str, text: str) -> Results:
     """The results of the lesson in `text` (its path relative to the docs folder; empty if unknown: then nothing is recorded)."""
-    parsed = document.parse(path, text)
+    parsed = document.page(path, text)
     results = Results(root, parsed, lesson_of(parsed))
     for device in recordings.devices_of(results.lesson) if path else ():
         _read_device(results, device)

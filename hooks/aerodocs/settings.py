@@ -1,5 +1,6 @@
 """What the generator reads from `mkdocs.yml`: where the pages are, and what `extra.aero` says."""
 
+import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from aerodocs.problems import UsageError
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Configuration of a course. Empty strings leave their line out of the footer; `exclude` is mkdocs' `exclude_docs`; `cells`: every Python
-    fence has to declare what it is; `terms` maps words that the course avoids to those that it uses."""
+    fence has to declare what it is; `glossary` is the file of terms, relative to the docs folder (empty: none); `terms` maps words that the course avoids to those that it uses."""
 
     site_name: str = ""
     author: str = ""
@@ -20,6 +21,7 @@ class Settings:
     year: str = ""
     exclude: str = ""
     cells: bool = False
+    glossary: str = ""
     terms: dict[str, str] = field(default_factory=dict)
 
 
@@ -60,7 +62,18 @@ def settings_of(data: dict, file: str = "mkdocs.yml") -> Settings:
     terms = aero.get("terms") or {}
     if not isinstance(terms, dict) or not all(isinstance(word, str) and word and isinstance(terms[word], str) for word in terms):
         raise UsageError(f"{file}: extra.aero.terms: phải là một bảng “từ không dùng: từ nên dùng”")
+    values["glossary"] = _glossary(data)
     return Settings(exclude=exclude, cells=aero.get("cells") == "required", terms=terms, **values)
+
+
+def _glossary(data: dict) -> str:
+    """The file of terms that the Markdown extension is told, as a path in the docs folder."""
+    extensions = data.get("markdown_extensions")
+    for entry in extensions if isinstance(extensions, list) else ():
+        options = entry.get("aerodocs.markdown") if isinstance(entry, dict) else None
+        if isinstance(options, dict) and options.get("glossary"):
+            return posixpath.relpath(str(options["glossary"]), str(data.get("docs_dir") or "docs"))
+    return ""
 
 
 def _line(value: object, name: str, file: str) -> str:

@@ -56,7 +56,10 @@ def page(subject: Subject) -> None:
     for fence in subject.lesson.fences:
         if fence.role == "undeclared" and subject.settings.cells:
             what = "khối mã python không khai báo nó là gì"
-            subject.report(fence.line, "undeclared-fence", what, "thêm {.cell #ma-so}, {.snippet} hoặc {.fragment}, hoặc đổi ngôn ngữ thành text")
+            cure = "thêm {.cell #ma-so}, {.snippet} hoặc {.fragment}, hoặc đổi ngôn ngữ thành text"
+            if subject.document.origin:
+                cure = "thêm bảng “aero” vào siêu dữ liệu của notebook, và mã số (id) cho ô"
+            subject.report(fence.line, "undeclared-fence", what, cure)
         if fence.role == "snippet":
             _snippet(subject, fence)
         elif fence.role != "fragment" and (tree := _parse(subject, fence)):

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aerodocs import files
@@ -48,7 +48,7 @@ def inspect(docs: Path, settings: Settings, processes: int | None = None) -> Ins
     for family in FAMILIES:
         if hasattr(family, "site"):
             family.site(site)
-    problems = _without_optouts(problems + site.problems, kept)
+    problems = _in_files(_without_optouts(problems + site.problems, kept), kept)
     return Inspection(sorted(problems, key=lambda problem: (problem.path, problem.line, problem.code, problem.message)), len(pages))
 
 
@@ -57,10 +57,10 @@ def inspect_page(docs: Path, path: str, file: Path, settings: Settings) -> tuple
     _, document, problems = files.read(file, path, docs)
     if document is None:
         return problems, None
-    facts = Facts(page_of(document), file, empty=document.empty)
+    facts = Facts(page_of(document), file, empty=document.empty, origin=document.origin)
     facts.heading_line = next((block.start + 1 for block in document.blocks if block.kind == "heading" and block.level == 1), 0)
-    if path.endswith(".ipynb") or any(problem.code in ("front-matter", "notebook") for problem in document.problems):
-        return problems, facts  # lines of a notebook are not lines of its file; a page without front matter has no blocks
+    if any(problem.code in ("front-matter", "notebook") for problem in document.problems):
+        return problems, facts  # nothing else of it could be read
     subject = subject_of(document, facts, settings, docs.parent)
     for family in FAMILIES:
         if hasattr(family, "page"):
@@ -87,6 +87,12 @@ def _read(docs: Path, pages: list[tuple[str, Path]], settings: Settings, process
 def _inspect_part(part: tuple[Path, list[tuple[str, Path]], Settings]) -> list[tuple[list[Problem], Facts | None]]:
     docs, pages, settings = part
     return [inspect_page(docs, path, file, settings) for path, file in pages]
+
+
+def _in_files(problems: list[Problem], kept: dict[str, Facts]) -> list[Problem]:
+    """The findings with the lines of files; in a notebook they are not those of the lesson that it holds."""
+    origins = {path: facts.origin for path, facts in kept.items() if facts.origin}
+    return [replace(problem, line=origins[problem.path][problem.line - 1]) if problem.line and problem.path in origins else problem for problem in problems]
 
 
 def _without_optouts(problems: list[Problem], kept: dict[str, Facts]) -> list[Problem]:

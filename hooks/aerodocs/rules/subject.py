@@ -19,7 +19,7 @@ class Facts:
 
     `links` are those inside the site; `headings` hold the source of each heading, `ids` what tags, attribute lists and cells set; `sketch` are
     the smallest hashes of `shingles` word sequences, all of which `digest` stands for; `tones` counts the two ways of placing tone marks, with
-    the place and the word of each first use; `optouts` maps a code to its line and reason.
+    the place and the word of each first use; `optouts` maps a code to its line and reason; `origin` is that of the document.
     """
 
     page: Page
@@ -35,6 +35,7 @@ class Facts:
     tones: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     optouts: dict[str, tuple[int, str]] = field(default_factory=dict)
     empty: bool = False
+    origin: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
