@@ -13,7 +13,7 @@ Một:
     vi: đầu
     lesson: m/01_a.md
     meaning: Một phép chú ý.
-  - {en: language model, vi: mô hình ngôn ngữ, lesson: m/01_a.md, meaning: 'Gán "xác suất" | *a*.'}
+  - {en: language model, vi: mô hình ngôn ngữ, lesson: "m/01_a.md#hai", meaning: 'Gán "xác suất" | *a*.'}
 Hai:
   - en: causal language model
     vi: mô hình ngôn ngữ nhân quả
@@ -82,7 +82,7 @@ def test_a_broken_file_stops_the_page(render, tmp_path):
 
 @pytest.fixture
 def course(tmp_path):
-    pages = {"index.md": "# Cổng\n", "m/index.md": "# Mục\n", "m/01_a.md": "# Bài *một*: phần sau\n\nMột head.\n", "bang_thuat_ngu.md": "# Bảng\n\nLời đầu.\n"}
+    pages = {"index.md": "# Cổng\n", "m/index.md": "# Mục\n", "m/01_a.md": "# Bài *một*: phần sau\n\nMột head.\n\n## Hai\n", "bang_thuat_ngu.md": "# Bảng\n\nLời đầu.\n"}
     project(tmp_path, pages)
     (tmp_path / "docs/bang_thuat_ngu.yml").write_text(TERMS, encoding="utf-8")
     return tmp_path
@@ -93,6 +93,7 @@ def test_the_page_lists_every_term_and_links_to_its_lesson(course):
     page = (course / "docs/bang_thuat_ngu.md").read_text(encoding="utf-8")
     assert "## Một\n\n| Tiếng Anh | Tiếng Việt | Nghĩa | Học ở |" in page and "Lời đầu." in page
     assert "| head | đầu | Một phép chú ý. | [Bài *một*](m/01_a.md) |\n" in page
+    assert "[Bài *một*](m/01_a.md#hai) |\n" in page
     assert r'Gán "xác suất" &#124; \*a\*.' in page and "Aero-Glossary" not in (course / "docs/m/01_a.md").read_text(encoding="utf-8")
     built = build(course, "--strict")
     assert built.returncode == 0, built.stderr
@@ -131,5 +132,5 @@ def test_every_term_of_the_course_is_a_sentence_and_is_taught_on_a_page_that_say
     assert len(terms) > 120 and all(term.meaning.endswith(".") for term in terms)
     for term in terms:
         found = glossary.Glossary([term])
-        text = (ROOT / "docs" / term.lesson).read_text(encoding="utf-8").lower()
+        text = (ROOT / "docs" / term.lesson.partition("#")[0]).read_text(encoding="utf-8").lower()
         assert next(found.find(text), None) or term.vi in text, term

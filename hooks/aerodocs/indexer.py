@@ -150,7 +150,7 @@ def _terms(docs: Path, path: str, result: Plan) -> dict[str, list[Term]]:
         result.problems.append(Problem(path, error.line, "glossary", f"byte 0x{error.byte:02x} không phải UTF-8", "lưu lại với mã hóa UTF-8"))
         return {}
     for term in (term for section in terms.values() for term in section):
-        if term.lesson not in result.course.pages:
+        if term.lesson.partition("#")[0] not in result.course.pages:
             result.problems.append(Problem(path, term.line, "glossary", f"không có trang {term.lesson} cho thuật ngữ {term.en}", "sửa dòng lesson"))
     return terms
 

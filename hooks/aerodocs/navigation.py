@@ -58,8 +58,9 @@ class Navigation:
         for title, terms in self.terms.items():
             rows = []
             for term in terms:
-                lesson = self.course.pages.get(term.lesson)
-                link = f"[{to_link_text(lesson.title.partition(':')[0])}]({self._link(lesson, page.folder)})" if lesson else "?"
+                path, mark, anchor = term.lesson.partition("#")
+                lesson = self.course.pages.get(path)
+                link = f"[{to_link_text(lesson.title.partition(':')[0])}]({self._link(lesson, page.folder)}{mark}{anchor})" if lesson else "?"
                 rows.append(f"| {' | '.join(to_link_text(escape(text)) for text in (term.en, term.vi, term.meaning))} | {link} |\n")
             parts.append(f"\n## {to_link_text(escape(title))}\n\n| Tiếng Anh | Tiếng Việt | Nghĩa | Học ở |\n| :--- | :--- | :--- | :--- |\n{''.join(rows)}")
         return "".join(parts) + "\n"
