@@ -72,35 +72,60 @@ def _pairs(node: yaml.Node | None, what: str, cure: str) -> list[tuple[str, yaml
 
 
 class Glossary:
-    """Finds terms in prose, by their first word."""
+    """Finds terms in the texts of one page after the other."""
 
     def __init__(self, terms: list[Term]):
-        self._by_first: dict[str, list[tuple[list[str], Term]]] = {}
+        self._by_start: dict[object, list[tuple[list[str], Term]]] = {}
         for term in terms:
-            names = [term.en]
-            if len(term.vi.split()) >= _LONG:
-                names.append(term.vi)
-            for name in names:
-                words = _WORD.findall(name.lower())
-                self._by_first.setdefault(words[0], []).append((words, term))
-        for found in self._by_first.values():
+            for words in _names(term):
+                self._by_start.setdefault(_start(words), []).append((words, term))
+        for found in self._by_start.values():
             found.sort(key=lambda pair: -len(pair[0]))
+        self.begin_page()
+
+    def begin_page(self) -> None:
+        """From now on no term has been found."""
+        self._seen: set[Term] = set()
+        self._wanted = set(self._by_start)  # how terms begin that have not been found
 
     def find(self, text: str) -> Iterator[tuple[int, int, Term]]:
-        """Where terms stand in `text`, the longest possible ones, without overlap."""
-        if self._by_first.keys().isdisjoint(_WORD.findall(text.lower())):  # most texts; quick
+        """Where terms stand in `text` that have not been found on this page, the longest possible ones, without overlap."""
+        lower = text.lower()
+        words = _WORD.findall(lower)
+        if self._wanted.isdisjoint(words) and self._wanted.isdisjoint(zip(words, words[1:])):  # most texts; quick
             return
-        words = [(match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
+        places = [match.span() for match in _WORD.finditer(text)]
+        if len(places) != len(words):  # a letter that lower case makes two of
+            return
         at = 0
         while at < len(words):
-            for wanted, term in self._by_first.get(words[at][0], ()):
-                part = words[at : at + len(wanted)]
-                if [word for word, _, _ in part] == wanted and all(text[a[2] : b[1]].isspace() for a, b in zip(part, part[1:])):
-                    yield part[0][1], part[-1][2], term
+            for wanted, term in (*self._by_start.get(tuple(words[at : at + 2]), ()), *self._by_start.get(words[at], ())):
+                part = places[at : at + len(wanted)]
+                if words[at : at + len(wanted)] == wanted and all(text[a[1] : b[0]].isspace() for a, b in zip(part, part[1:])):
+                    if term not in self._seen:
+                        self._see(term)
+                        yield part[0][0], part[-1][1], term
                     at += len(wanted)
                     break
             else:
                 at += 1
+
+    def _see(self, term: Term) -> None:
+        self._seen.add(term)
+        for start in map(_start, _names(term)):
+            if all(other in self._seen for _, other in self._by_start[start]):
+                self._wanted.discard(start)
+
+
+def _names(term: Term) -> list[list[str]]:
+    """The words of the names by which a term is found."""
+    names = {term.en, term.vi} if len(term.vi.split()) >= _LONG else {term.en}
+    return [_WORD.findall(name.lower()) for name in sorted(names)]
+
+
+def _start(words: list[str]) -> object:
+    """What is looked up first: two words, of a single one itself. In Vietnamese the first syllable alone stands in nearly every text."""
+    return tuple(words[:2]) if len(words) > 1 else words[0]
 
 
 def load(file: Path) -> Glossary | None:
