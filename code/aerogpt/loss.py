@@ -34,7 +34,8 @@ def _sum_and_gradients(hidden: Tensor, weight: Tensor, targets: Tensor, counted:
     n_rows, n_classes = len(hidden), len(weight)
     chunk = max(512, -(-n_rows // 8))               # large enough for efficient products, and at most 8 of them
     # Rows of logits that start on a cache line are written up to 1.4 times as fast: V is made a multiple of 64.
-    padded = F.pad(weight.to(hidden.dtype), (0, 0, 0, -n_classes % 64))
+    padded = weight.new_empty((n_classes + -n_classes % 64, weight.shape[1]), dtype=hidden.dtype)
+    padded[:n_classes], padded[n_classes:] = weight, 0
     targets = targets.masked_fill(~counted, 0)
     logits = hidden.new_empty(min(chunk, n_rows), len(padded))      # taken once: fresh memory is slow to touch
     total = hidden.new_zeros((), dtype=torch.float32)
@@ -45,11 +46,12 @@ def _sum_and_gradients(hidden: Tensor, weight: Tensor, targets: Tensor, counted:
         x, target, weighting = hidden[rows], targets[rows], counted[rows]
         z = torch.mm(x, padded.T, out=logits[:len(x)])                          # (N, C) @ (C, V) -> (N, V)
         z[:, n_classes:] = -torch.inf
-        z_target = z[:, :n_classes].gather(1, target[:, None]).squeeze(1)       # (N, V) -> (N, 1) -> (N,)
-        z_top = z.amax(-1)
         p = torch.softmax(z, -1, out=z)
-        # log p(target) = z_target - max z + log max p: max p is at least 1/V, while p(target) may underflow to 0.
-        log_p = z_target.float() - z_top.float() + p.amax(-1).float().log()
+        p_target = p[:, :n_classes].gather(1, target[:, None]).squeeze(1)       # (N, V) -> (N, 1) -> (N,)
+        log_p = p_target.float().log()
+        rare = p_target < torch.finfo(p.dtype).tiny                             # too few bits left, or none
+        if rare.any():
+            log_p[rare] = -F.cross_entropy(x[rare].float() @ weight.float().T, target[rare], reduction="none")
         total -= (log_p * weighting).sum()
         if with_gradient:
             p[torch.arange(len(x), device=x.device), target] -= 1               # now d loss / d logits
