@@ -2,16 +2,14 @@
 
 import html
 import logging
-import posixpath
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
 from aerodocs import document, export, fonts, notebooks, reading, results
 from aerodocs.inline import to_plain
 from aerodocs.lessons import Site
 from aerodocs.markdown import LessonError
-from aerodocs.page import address_from
+from aerodocs.page import address_from, page_address
 from mkdocs.exceptions import BuildError
 from mkdocs.structure.files import File, Files
 
@@ -68,19 +66,13 @@ def _notebook(content: str, file: File, files: Files, options: dict) -> str:
     found = results.read(root, file.src_uri, text)
     for note in found.notes:
         log.warning("%s", note)
-    content = notebooks.with_links(content, lambda target: _page_address(target, file, files))
+    content = notebooks.with_links(content, lambda target: page_address(target, file, files))
     if not found.lesson.cells:
         return content
     address = partial(address_from, file)
     content = notebooks.with_outputs(content, found, lambda figure: address(site.figure(root, figure)))
     line = site.notebook(file.src_uri, export.filled(found, text, site.repo_url, partial(site.link, file)), address)
     return f'{content}<div class="aero-notebook" data-search-exclude="">{line}</div>'
-
-
-def _page_address(target: str, file: File, files: Files) -> str:
-    """What a link to a file of the course has to be on the page of `file`; mkdocs does this for Markdown alone."""
-    other = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), unquote(target))))
-    return other.url_relative_to(file) if other else target
 
 
 def on_page_context(context, *, page, config, nav):

@@ -11,11 +11,14 @@ from aerodocs.arguments import Parser, leave
 from aerodocs.course import Folder, Page
 from aerodocs.inline import to_plain
 from aerodocs.problems import UsageError
+from aerodocs.regions import Kind
 from aerodocs.settings import find_course, load, settings_of
 from aerodocs.textfile import BOM
 
 # Only loggers below `mkdocs.` count for --strict.
 log = logging.getLogger("mkdocs.hooks.aero")
+
+_notebooks: dict[str, dict[Kind, str]] = {}  # their regions, by page
 
 HELP = """\
 Aero-Indexer: viết phần điều hướng của mọi trang trong khóa học (đầu trang, danh sách bài, cuối trang), giữa các dòng dấu riêng của nó.
@@ -82,6 +85,8 @@ def on_files(files, *, config):
 
     data = load(Path(config.config_file_path))
     plan = indexer.plan(Path(config.docs_dir), settings_of(data, config.config_file_path), force=True)
+    _notebooks.clear()
+    _notebooks.update(plan.notebooks)
     for problem in plan.problems:
         log.warning("%s", problem)
     for path, data in plan.texts.items():
@@ -109,6 +114,27 @@ def _nav(entry: Page | Folder) -> dict:
 
 def _html(page: Page) -> str:
     return html.escape(to_plain(page.title), quote=False)
+
+
+def on_page_content(content, *, page, config, files):
+    """Pages of notebooks get their regions here: into a notebook nothing is written."""
+    bodies = _notebooks.get(page.file.src_uri)
+    if not bodies:
+        return content
+    import markdown  # the command needs none of these
+    from aerodocs import notebooks, regions
+    from aerodocs.page import page_address
+
+    renderer = markdown.Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
+    header, footer = (
+        notebooks.with_links(renderer.reset().convert(regions.render(kind, bodies[kind])), lambda target: page_address(target, page.file, files))
+        for kind in ("Navigation", "Footer")
+    )
+    title, mark, rest = content.partition("</h1>")
+    return f"{title}{mark}{header}{rest}{footer}" if mark else f"{header}{content}{footer}"
+
+
+on_page_content.mkdocs_priority = -50  # after the page of a notebook has been cleaned
 
 
 def on_page_markdown(markdown, *, page, config, files):

@@ -70,6 +70,13 @@ def test_a_term_is_explained_where_it_is_used_first(render):
     assert ">Mô hình ngôn ngữ nhân quả</abbr>; bắt đầu." in page
 
 
+@pytest.mark.parametrize("name, text", [("Zipf's law", "Theo Zipf’s\nlaw thì"), ("Kullback–Leibler divergence", "là Kullback–Leibler divergence.")])
+def test_a_dash_or_an_apostrophe_in_a_name(name, text):
+    (term,) = parse(f'A: [{{en: "{name}", vi: luật, lesson: a.md, meaning: x.}}]')["A"]
+    ((start, stop, found),) = glossary.Glossary([term]).find(text)
+    assert found == term and text[start:stop].split()[0] in text
+
+
 def test_terms_in_formulas_and_generated_navigation_are_left_alone(render):
     assert "<abbr" not in render("$head$\n\n<!-- Aero-Footer-Start -->\n\nhead\n\n<!-- Aero-Footer-End -->\n\ntoken\n")
 

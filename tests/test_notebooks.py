@@ -141,3 +141,11 @@ def test_changed_notebook_is_stale_and_stops_a_strict_build(site, tmp_path):
         assert verified.returncode == 1 and f"docs/m/01_a.ipynb:{line}: lỗi: ô #so: kết quả khác bản ghi" in verified.stderr
     finally:
         file.write_text(good, encoding="utf-8")
+
+
+def test_page_has_the_navigation_of_lessons_and_the_file_has_none(site):
+    page = (site / "site/m/01_a/index.html").read_text(encoding="utf-8").partition("<article")[2]
+    header, footer = page.index('<nav aria-label="Điều hướng khóa học" class="aero-header"'), page.index('<footer class="aero-footer"')
+    assert page.index("</h1>") < header < page.index("Độ đo") < page.index('class="aero-notebook"') < footer
+    assert '<a href="../">M</a>' in page[header:] and '<a href="../02_b/">' in page[footer:]
+    assert "Aero-" not in (site / "docs/m/01_a.ipynb").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_GAP = re.compile(r"\s+|[–’']")  # between the words of a term
 _LONG = 3  # Vietnamese terms of fewer syllables are everyday words, too
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -101,7 +102,7 @@ class Glossary:
         while at < len(words):
             for wanted, term in (*self._by_start.get(tuple(words[at : at + 2]), ()), *self._by_start.get(words[at], ())):
                 part = places[at : at + len(wanted)]
-                if words[at : at + len(wanted)] == wanted and all(text[a[1] : b[0]].isspace() for a, b in zip(part, part[1:])):
+                if words[at : at + len(wanted)] == wanted and all(_GAP.fullmatch(text, a[1], b[0]) for a, b in zip(part, part[1:])):
                     if term not in self._seen:
                         self._see(term)
                         yield part[0][0], part[-1][1], term

@@ -38,13 +38,14 @@ class Source:
 class Plan:
     """What there is to do for a course.
 
-    `texts` holds the new bytes of every page that differs from its file, `changes` those of them that can be written, `problems` everything
-    that was noticed, `leftovers` the temporary files of killed runs.
+    `texts` holds the new bytes of every page that differs from its file, `changes` those of them that can be written, `notebooks` the regions of
+    pages into which nothing is written, `problems` everything that was noticed, `leftovers` the temporary files of killed runs.
     """
 
     course: Course
     texts: dict[str, bytes] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
+    notebooks: dict[str, dict[Kind, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
 
@@ -78,6 +79,8 @@ def plan(docs: Path, settings: Settings, order: Order = "natural", force: bool =
             data = _created(page, navigation)
             result.texts[page.path] = data
             result.changes[page.path] = Change(docs / page.path, None, data)
+        elif page.path.endswith(".ipynb"):
+            result.notebooks[page.path] = navigation.bodies(page)
         elif (source := sources[page.path]).sound:
             _plan_page(result, source, navigation, force)
     problems.sort()
@@ -133,7 +136,7 @@ def _source(docs: Path, file: Path, path: str, problems: list[Problem], taken: s
     page = page_of(parsed)
     written = page.listed or page.draft or bool(parsed.regions)  # an empty page stays as it is
     spans = {region.kind: _span(parsed, region) for region in parsed.regions}
-    sound = document is not None and written and not path.endswith(".ipynb") and not parsed.problems
+    sound = document is not None and written and not parsed.problems
     return Source(page, data, target, spans, sound)
 
 

@@ -17,6 +17,7 @@ from aerodocs.results import Results
 # What goes with its content, and what is made into the elements that lessons use.
 _PROMPT = re.compile(r'<div class="(?:jp-(?:In|Out)putPrompt|clipboard-copy-txt)\b[^>]*>.*?</div>', re.DOTALL)
 _INPUT = re.compile(r'<div class="highlight-ipynb[^>]*><pre>(.*?)\n?</pre></div>', re.DOTALL)
+_FENCE = re.compile(r'(<div class="highlight"><pre>)(?!<code>)(.*?)</pre>', re.DOTALL)
 _TEXT = re.compile(r'<div class="jp-RenderedText\b[^>]*>\s*<pre>(.*?)</pre>\s*</div>', re.DOTALL)
 _OPTIONS = re.compile(r'\A(<span></span>)?(?:<span class="c1">#\|[^\n]*</span>\n?)+')
 _CODE = re.compile(r'(<div class="aero-cell" id="cell-(?P<id>[\w-]+)">(?:(?!<div class="aero-cell").)*?)(<div class="highlight"><pre>.*?</pre></div>)', re.DOTALL)
@@ -52,6 +53,7 @@ def clean(page: str) -> str:
         url_schemes={"http", "https", "mailto", "data"},
         link_rel=None,
     )
+    page = _FENCE.sub(r"\1<code>\2</code></pre>", page)
     return _MARKDOWN.sub(lambda cell: _FORMULA.sub(_mathml, cell.group()), page)
 
 

@@ -3,13 +3,13 @@
 import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from markdown import Markdown
 from pymdownx.superfences import SuperFencesException
 
 if TYPE_CHECKING:
-    from mkdocs.structure.files import File  # Zensical comes without
+    from mkdocs.structure.files import File, Files  # Zensical comes without
 
 
 class LessonError(SuperFencesException):
@@ -50,6 +50,12 @@ def place(md: Markdown, needle: str) -> str:
 def address_from(file: "File", target: str) -> str:
     """Address, from the page of `file`, of what is at `target` in the site; right at every depth, and for `file://`."""
     return quote(posixpath.relpath(target, posixpath.dirname(file.dest_uri) or "."))
+
+
+def page_address(target: str, file: "File", files: "Files") -> str:
+    """What a relative link to a file of the course has to be on the page of `file`: what mkdocs does for Markdown alone."""
+    other = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), unquote(target))))
+    return other.url_relative_to(file) if other else target
 
 
 def site_address(path: str, directories: bool) -> str:
