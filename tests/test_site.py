@@ -287,3 +287,11 @@ def wait_until(condition, process: subprocess.Popen, seconds: float = 60) -> Non
     while not condition():
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_the_module_says_how_long_it_takes(site):
+    """The hours on the page are those of its lessons, as each of them states them."""
+    pages = (site / "04_buildgpt").glob("*/index.html")
+    minutes = [int(found[1]) for page in pages if (found := re.search(r"⏱ (\d+) phút đọc", page.read_text(encoding="utf-8")))]
+    assert len(minutes) == 30
+    assert f"khoảng {round(sum(minutes) / 60)} giờ" in (site / "04_buildgpt/index.html").read_text(encoding="utf-8")
