@@ -1,5 +1,6 @@
 """mkdocs hook for what only the builder of the whole site knows."""
 
+import gc
 import html
 import logging
 from functools import partial
@@ -28,6 +29,7 @@ class PageError(LessonError, BuildError):
 
 def on_config(config):
     """Tell the Markdown extension where the course is, wherever mkdocs was started, and how mkdocs likes its errors."""
+    gc.set_threshold(100_000, 50, 100)  # what a build makes lives to its end: looking for garbage as often as usual takes 5 % of it
     options = config.mdx_configs.setdefault("aerodocs.markdown", {})
     options["root"] = str(Path(config.config_file_path).parent / options.get("root", "."))
     options["error"] = PageError

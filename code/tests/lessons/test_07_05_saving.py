@@ -132,7 +132,9 @@ def test_rounding(values):
     says(SAVING, "`float16` giữ 11 bit có nghĩa, `bfloat16` giữ 8, `float32` giữ 24")
     assert torch.finfo(torch.float32).eps == 2.0**-23
     half = torch.finfo(torch.float16)
-    says(SAVING, f"dưới ${power_of_ten(half.smallest_normal, 1)}$", f"trên {half.max:,.0f} thành vô",
+    edge = torch.tensor([half.max + 15.9, half.max + 16]).half()             # half a step above the largest number
+    assert edge[0] == half.max and edge[1].isinf()
+    says(SAVING, f"dưới ${power_of_ten(half.smallest_normal, 1)}$", f"từ {half.max + 16:,.0f} trở lên thành vô",
          f"dưới khoảng ${power_of_ten(2.0**-25, 0)}$")
     edge = torch.tensor([2.0**-25, 1.01 * 2.0**-25])
     assert (edge.half() != 0).tolist() == [False, True]
