@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -186,7 +185,7 @@ def _reloads(root: Path, docs: Path, repeats: int) -> list[float]:
             lesson.write_text(f"{text}\nlan-sua-{number}\n", encoding="utf-8")
             seconds.append(wait(f"lan-sua-{number}"))
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # SIGINT is ignored by what a shell has started in the background
         server.wait(timeout=30)
     return seconds
 

@@ -14,7 +14,7 @@ SEVERITIES = {"lỗi": "error", "cảnh báo": "warning"}
 # What a page of text cannot show; other tests meet these on real files.
 UNSHOWN = {
     *("not-utf8", "read", "name", "notebook", "link-folder", "link-outside", "hidden-character", "not-nfc", "page-budget", "image-budget"),
-    *("missing-recording", "stale-recording", "broken-recording"),
+    *("missing-recording", "stale-recording", "broken-recording", "own-outputs"),
 }
 
 

@@ -83,6 +83,16 @@ def test_findings_stand_where_they_are_in_the_file(tmp_path, cells, code, needle
     assert any(needle in line for line in lines[found[0].line - 1 : found[0].line + 1]), (found[0].line, lines[found[0].line - 1])
 
 
+def test_outputs_in_the_file_are_refused(tmp_path):
+    project(tmp_path, {"index.md": "# Cổng\n"})
+    text = text_of()
+    outputs = '"outputs": [{"name": "stdout", "output_type": "stream", "text": ["43"]}]'
+    (tmp_path / "docs/a.ipynb").write_text(text.replace('"outputs": []', outputs, 1), encoding="utf-8")
+    (found,) = [problem for problem in inspect(tmp_path / "docs", Settings(cells=True)).problems if problem.code == "own-outputs"]
+    assert found.severity == "error" and "Clear Outputs" in found.cure
+    assert '"source"' in text.splitlines()[found.line - 1]
+
+
 def test_undeclared_code_of_a_notebook_has_its_own_cure(tmp_path):
     project(tmp_path, {"index.md": "# Cổng\n"})
     (tmp_path / "docs/a.ipynb").write_text(text_of(aero=False), encoding="utf-8")

@@ -18,7 +18,7 @@ from aerodocs.textfile import BOM, split_lines
 class Document:
     """A Markdown page. `path` is relative to the docs folder, `lines` hold the text without a byte order mark, `first` is the number of
     lines that the front matter takes; `problems` make the page doubtful: nothing is written while there are any. `origin` holds the line in
-    the file of each line of a notebook, and nothing for other pages."""
+    the file of each line of a notebook, and nothing for other pages; `outputs` the lines of its cells that keep outputs of their own."""
 
     path: str
     lines: list[str]
@@ -29,6 +29,7 @@ class Document:
     regions: list[Region] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     origin: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -102,7 +103,7 @@ def notebook(path: str, text: str) -> Document:
     """
     try:
         data = json.loads(text)
-        cells = [(cell["cell_type"], str(cell.get("id", "")), "".join(cell["source"])) for cell in data["cells"]]
+        cells = [(cell["cell_type"], str(cell.get("id", "")), "".join(cell["source"]), bool(cell.get("outputs"))) for cell in data["cells"]]
         meta = dict(data.get("metadata", {}))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = Problem(path, getattr(error, "lineno", 1), "notebook", f"không đọc được notebook: {error}", "mở và lưu lại bằng Jupyter")
@@ -111,7 +112,8 @@ def notebook(path: str, text: str) -> Document:
     starts = [number for number, line in enumerate(text.splitlines(), 1) if line.lstrip().startswith('"source":')]
     lines: list[str] = []
     origin: list[int] = []
-    for number, (kind, identifier, source) in enumerate(cells):
+    outputs: list[int] = []
+    for number, (kind, identifier, source, has_outputs) in enumerate(cells):
         own = split_lines(source)
         if kind == "code" and source.strip():
             ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", source)), default=0))
@@ -122,9 +124,10 @@ def notebook(path: str, text: str) -> Document:
             continue
         start = starts[number] if len(starts) == len(cells) else 1
         step = 1 if len(starts) == len(cells) else 0
+        outputs += [len(lines) + 1] if has_outputs else []
         origin += [start + step * (at + (kind == "markdown")) for at in range(len(own))] + [start]
         lines += [*own, "\n"]
-    return Document(path, lines, meta=meta | (meta["aero"] if ours else {}), blocks=scan(lines), origin=tuple(origin))
+    return Document(path, lines, meta=meta | (meta["aero"] if ours else {}), blocks=scan(lines), origin=tuple(origin), outputs=tuple(outputs))
 
 
 def readable(name: str) -> str:

@@ -4,7 +4,7 @@ from aerodocs import recordings
 from aerodocs.recordings import RecordingError
 from aerodocs.rules.subject import Subject
 
-CODES = {"missing-recording": "warning", "stale-recording": "warning", "broken-recording": "error"}
+CODES = {"missing-recording": "warning", "stale-recording": "warning", "broken-recording": "error", "own-outputs": "error"}
 
 
 def page(subject: Subject) -> None:
@@ -12,6 +12,9 @@ def page(subject: Subject) -> None:
     lesson, root = subject.lesson, subject.root
     if not lesson.cells or not (subject.settings.cells or (root / "recordings").is_dir()):
         return
+    for number in subject.document.outputs:
+        what = "ô giữ kết quả trong tập tin, không ai biết của lần chạy nào; trang sẽ hiện nó bên cạnh kết quả đã ghi"
+        subject.report(number, "own-outputs", what, "xóa mọi kết quả (trong Jupyter: Clear Outputs of All Cells) rồi lưu")
     line = lesson.cells[0].line
     for device in recordings.devices_of(lesson):
         command = f"chạy python hooks/run.py --device {device} {subject.facts.file.name}"
