@@ -3,6 +3,7 @@
 import gc
 import html
 import logging
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -54,11 +55,22 @@ def on_page_content(content, *, page, config, files):
     """Make pages of notebooks like those of lessons, and remember what the formulas show."""
     if page.file.src_uri.endswith(".ipynb"):
         try:
-            content = _notebook(notebooks.clean(content), page.file, files, config.mdx_configs["aerodocs.markdown"])
+            content = notebooks.clean(content)
         except notebooks.FormulaError as error:
             raise PageError(f"{page.file.src_uri}: {error}") from None
+        content, ids = notebooks.with_slugs(content, config.mdx_configs["toc"]["slugify"])
+        for anchor, name in zip(_anchors(page.toc), ids, strict=True):
+            anchor.id = name
+        content = _notebook(content, page.file, files, config.mdx_configs["aerodocs.markdown"])
     _shown.update(fonts.characters(content))
     return content
+
+
+def _anchors(toc) -> Iterator:
+    """The entries of a table of contents, in the order of the page."""
+    for anchor in toc:
+        yield anchor
+        yield from _anchors(anchor.children)
 
 
 def _notebook(content: str, file: File, files: Files, options: dict) -> str:

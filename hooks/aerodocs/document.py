@@ -57,8 +57,8 @@ class Document:
         return "" if value is None or isinstance(value, (dict, list, set, tuple)) else inline.clean(str(value))
 
     def generated(self, number: int) -> bool:
-        """Whether the line `number` (from 0) belongs to a generated region."""
-        return any(region.start <= number <= region.end for region in self.regions)
+        """Whether the line `number` (from 0) belongs to generated navigation; the list of terms is text of its page."""
+        return any(region.start <= number <= region.end and region.kind != "Glossary" for region in self.regions)
 
 
 def page(path: str, text: str) -> Document:

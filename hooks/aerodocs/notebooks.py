@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 import nh3
+from markdown.extensions.toc import unique
 from math_core import LatexError, LatexToMathML
 
 from aerodocs import outputs
@@ -22,6 +23,7 @@ _TEXT = re.compile(r'<div class="jp-RenderedText\b[^>]*>\s*<pre>(.*?)</pre>\s*</
 _OPTIONS = re.compile(r'\A(<span></span>)?(?:<span class="c1">#\|[^\n]*</span>\n?)+')
 _CODE = re.compile(r'(<div class="aero-cell" id="cell-(?P<id>[\w-]+)">(?:(?!<div class="aero-cell").)*?)(<div class="highlight"><pre>.*?</pre></div>)', re.DOTALL)
 _LINK = re.compile(r'(<a href=")(?![a-z][a-z0-9+.-]*:|/)([^"#]+)')
+_HEADING = re.compile(r'<h(?P<level>[1-6]) id="[^"]*">(?P<text>(?:(?!</h).)*?)<a class="headerlink" href="#[^"]*"', re.DOTALL)
 _MARKDOWN = re.compile(r'<div class="aero-markdown">(.*?)</div>', re.DOTALL)
 _FORMULA = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(?P<block>[^$]+)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?![\d$])", re.DOTALL)
 _TOKEN = re.compile(r"[a-z][a-z0-9]{0,2}")  # a class that Pygments gives
@@ -60,6 +62,19 @@ def clean(page: str) -> str:
 def with_links(page: str, lead: Callable[[str], str]) -> str:
     """The cleaned page with what `lead` makes of the targets of its relative links."""
     return _LINK.sub(lambda match: match[1] + html.escape(lead(html.unescape(match[2]))), page)
+
+
+def with_slugs(page: str, slugify: Callable[[str, str], str]) -> tuple[str, list[str]]:
+    """The cleaned page with the ids that its headings would have in a lesson, and these ids in their order."""
+    ids: list[str] = []
+
+    def named(match: re.Match) -> str:
+        text = html.unescape(re.sub(r"<[^>]*>", "", match["text"]))
+        ids.append(unique(slugify(text, "-"), set(ids)))
+        name = html.escape(ids[-1])
+        return f'<h{match["level"]} id="{name}">{match["text"]}<a class="headerlink" href="#{name}"'
+
+    return _HEADING.sub(named, page), ids
 
 
 def with_outputs(page: str, results: Results, address: Address) -> str:

@@ -67,9 +67,9 @@ def find(path: str, lines: list[str], blocks: list[Block]) -> tuple[list[Region]
 
 
 def sealed(lines: list[str], start: int) -> int:
-    """Last line of the region that starts at line `start`, if it is exactly as the generator wrote it; else 0."""
+    """Last line of the navigation that starts at line `start`, if it is exactly as the generator wrote it; else 0."""
     opening = _MARKER.match(lines[start])
-    if opening and opening[2] == "Start":
+    if opening and opening[2] == "Start" and opening[1] != "Glossary":  # its headings are the page's
         for number in range(start + 1, len(lines)):
             if lines[number].startswith("<!-- Aero-"):
                 closing = _MARKER.fullmatch(lines[number].rstrip())

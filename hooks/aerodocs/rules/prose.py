@@ -137,7 +137,7 @@ def _cut(document: Document, prose: Prose) -> None:
             headings[block.start] = block
         else:
             closed[block.start : block.end] = (b"\2" if block.kind == "fence" else b"\1") * (block.end - block.start)
-    for region in document.regions:
+    for region in (region for region in document.regions if region.kind != "Glossary"):
         closed[region.start : region.end + 1] = b"\1" * (region.end + 1 - region.start)
     prose.indented = _indented(document, closed)
     for number in prose.indented:
