@@ -24,7 +24,8 @@ class GlossaryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """An English term, the course's Vietnamese for it, the page that teaches it (relative to the docs folder, with `#anchor` if need be), a sentence, and its line in the file."""
+    """An English term, the course's Vietnamese for it, the page that teaches it (relative to the docs folder, with `#anchor` if need be), a
+    sentence, and its line in the file."""
 
     en: str
     vi: str
