@@ -9,14 +9,16 @@ hypothesis.settings.register_profile("aerogpt", deadline=None)
 hypothesis.settings.load_profile("aerogpt")
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    """Each test draws the same numbers whether it runs alone or after others."""
-    torch.manual_seed(1337)
-
-
 def pytest_configure():
     torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+
+
+@pytest.fixture(autouse=True)
+def _alone():
+    """Each test draws the same numbers whether it runs alone or after others, and leaves the number of threads as it was."""
+    torch.manual_seed(1337)
+    yield
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):

@@ -31,15 +31,6 @@ def tiny_model(**changes) -> GPT:
     return GPT(dataclasses.replace(TINY, **changes))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small lose more by waiting for a second thread than they win."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def tokens() -> torch.Tensor:
     return torch.arange(400) * 5 % 17

@@ -98,10 +98,7 @@ def texts() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def vi_tiny():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load_vi_tiny()
-    torch.set_num_threads(threads)
+    return load_vi_tiny()
 
 
 def test_by_hand():

@@ -5,32 +5,30 @@ import math
 import re
 
 import pytest
+import recording
 import torch
 from aerogpt.benchmark import training_flops
 from aerogpt.config import PRESETS, GPTConfig
 from aerogpt.data import IGNORED
 from aerogpt.model import GPT
 from aerogpt.weights import DATA
-from prose import DOCS, SMALL, count, gpt, power_of_ten, says
+from prose import SMALL, count, gpt, power_of_ten, says
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 LESSON = "01_llm_course/aero_llm_02_quy_trinh_huan_luyen.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 N = 124_439_808
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m012-"): cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(LESSON, "m012-")
 
 
 @pytest.fixture(scope="module")
 def printed(recorded) -> dict[str, str]:
     """What each cell printed or returned as text."""
-    return {name: "".join(
-        "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in cell["outputs"])
-        for name, cell in recorded.items()}
+    return {name: recording.printed(cell) for name, cell in recorded.items()}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """The numbers and the claims in the lesson on memory and inference. No timing is asserted."""
 
-import json
 import math
 import re
 
 import pytest
+import recording
 import torch
 from aerogpt.attention import KVCache
 from aerogpt.benchmark import forward_flops
@@ -16,7 +16,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 LESSON = "01_llm_course/aero_llm_03_bo_nho_va_suy_luan.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 XL, GIB = PRESETS["gpt2-xl"], 2**30
 N = {size: count(gpt(size)) for size in SIZES}
 PEAK, BANDWIDTH = 312e12, 1555e9                                        # A100 40 GB (NVIDIA 2020)
@@ -25,10 +24,7 @@ PEAK, BANDWIDTH = 312e12, 1555e9                                        # A100 4
 @pytest.fixture(scope="module")
 def printed() -> dict[str, str]:
     """What each cell printed or returned as text."""
-    cells = json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]
-    return {cell["id"].removeprefix("m013-"): "".join(
-        "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in cell["outputs"])
-        for cell in cells}
+    return {name: recording.printed(cell) for name, cell in recording.cells(LESSON, "m013-").items()}
 
 
 def n_bytes(tensors) -> int:

@@ -32,11 +32,7 @@ def tokens(parts) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="module")
 def losses(tokens) -> np.ndarray:
     """vi-tiny's on the held-out text."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    losses = gpt_losses(load_vi_tiny()[0], tokens[1])
-    torch.set_num_threads(threads)
-    return losses
+    return gpt_losses(load_vi_tiny()[0], tokens[1])
 
 
 @pytest.fixture(scope="module")

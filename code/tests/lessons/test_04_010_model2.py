@@ -1,24 +1,23 @@
 """The numbers in the lesson on Model 2."""
 
-import json
 import math
 
 import pytest
+import recording
 import torch
 from aerogpt.config import PRESETS
 from aerogpt.functional import cross_entropy, gelu, normal_cdf
 from aerogpt.layers import Embedding
 from aerogpt.models import Model1, Model2
-from prose import DOCS, SMALL, count, gpt, says
+from prose import SMALL, count, gpt, says
 
 MODEL2 = "04_buildgpt/aero_llm_010_posion_embedding.md"
-RECORDING = DOCS.parent / "recordings" / MODEL2.removesuffix(".md") / "cpu.json"
 V, D = 5000, 256
 
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, dict[str, float]]:
-    return {cell["id"]: cell["values"] for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return {name: cell["values"] for name, cell in recording.cells(MODEL2).items()}
 
 
 def normal_mean(function) -> float:

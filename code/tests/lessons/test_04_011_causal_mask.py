@@ -1,20 +1,19 @@
 """The numbers and the claims in the lesson on the causal mask."""
 
-import json
 import math
 import re
 import textwrap
 
 import pytest
+import recording
 import torch
 from aerogpt.attention import causal_mask, padding_mask, sdpa
 from aerogpt.functional import masked_softmax, softmax
-from prose import DOCS, says
+from prose import says
 from torch import nn
 from torch.nn import functional as F
 
 MASK = "04_buildgpt/aero_llm_011_temporal_causality_via_linear_algebra_theory_.md"
-RECORDING = DOCS.parent / "recordings" / MASK.removesuffix(".md") / "cpu.json"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -30,15 +29,13 @@ def brief(values, digits: int = 3) -> str:
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, dict]:
-    return {cell["id"]: cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(MASK)
 
 
 @pytest.fixture(scope="module")
 def printed(recorded) -> dict[str, str]:
     """What each cell printed or returned as text."""
-    return {name: "".join(
-        "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in cell["outputs"])
-        for name, cell in recorded.items()}
+    return {name: recording.printed(cell) for name, cell in recorded.items()}
 
 
 def test_without_the_mask_the_answer_is_copied(printed):

@@ -1,12 +1,11 @@
 """The numbers in the lesson on attention by hand against the fused kernel."""
 
-import json
 import math
 import re
 import warnings
-from pathlib import Path
 
 import pytest
+import recording
 import torch
 from aerogpt.attention import MultiHeadAttention, attention_manual, causal_mask, sdpa
 from aerogpt.benchmark import forward_flops, measure_together
@@ -17,7 +16,6 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 LESSON = "04_buildgpt/aero_llm_014_codechallenge_code_attention.md"
-RECORDED = Path(__file__).parents[3] / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 B, T, V, D = 4, 8, 40, 10
 GPT3 = {"d": 12288, "n_head": 96, "length": 2048}
 
@@ -199,7 +197,7 @@ def test_shares_of_gpt2_small():
     assert counter.get_total_flops() == total
     blocks = total - 2 * 8 * 1024 * SMALL.n_embd * SMALL.vocab_size
     says(LESSON, f"({mixing / blocks:.1%} nếu chỉ tính các khối)")
-    values = {cell["id"]: cell["values"] for cell in json.loads(RECORDED.read_text(encoding="utf-8"))["cells"]}
+    values = {name: cell["values"] for name, cell in recording.cells(LESSON).items()}
     assert values["so-sanh-flop-hinh"]["o_1024"] == pytest.approx(mixing / total)
     assert PRESETS["gpt2"].n_ctx == 1024
 

@@ -1,27 +1,26 @@
 """The numbers and the claims in the lesson on Model 4, a stack of blocks."""
 
-import json
 import math
 import re
 from dataclasses import replace
 
 import pytest
+import recording
 import torch
 from aerogpt.block import Block
 from aerogpt.config import GPTConfig
 from aerogpt.functional import gelu_tanh
 from aerogpt.models import Model4
 from numpy.polynomial.hermite_e import hermegauss
-from prose import DOCS, SIZES, SMALL, count, gpt, power_of_ten, says
+from prose import SIZES, SMALL, count, gpt, power_of_ten, says
 from torch import nn
 
 MODEL4 = "04_buildgpt/aero_llm_018_model_4_multiple_transformer_blocks_.md"
-RECORDING = DOCS.parent / "recordings" / MODEL4.removesuffix(".md") / "cpu.json"
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, dict]:
-    return {cell["id"].removeprefix("mo-hinh-4-"): cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(MODEL4, "mo-hinh-4-")
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +31,7 @@ def values(recorded) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def printed(recorded) -> dict[str, str]:
     """What each cell printed or returned as text."""
-    return {name: "".join(
-        "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in cell["outputs"])
-        for name, cell in recorded.items()}
+    return {name: recording.printed(cell) for name, cell in recorded.items()}
 
 
 def stack(config: GPTConfig) -> int:

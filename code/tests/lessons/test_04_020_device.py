@@ -1,17 +1,15 @@
 """The numbers and the rules in the lesson on working with a GPU."""
 
-import json
 import re
-from pathlib import Path
 
 import pytest
+import recording
 import torch
 from prose import DOCS, SMALL, count, gpt, power_of_ten, says
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 LESSON = "04_buildgpt/aero_llm_020_working_on_the_gpu.md"
-RECORDED = Path(__file__).parents[3] / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 
 # AMD EPYC 7763: cores, fused multiply-adds a cycle and core (two pipes of 256 bits), base clock, bytes a second
 # (8 channels of DDR4-3200, 8 bytes wide). NVIDIA A100 40 GB: SMs, FP32 lanes, boost clock, HBM2.
@@ -28,11 +26,11 @@ def cells() -> dict[str, str]:
 
 
 def recorded(cell: str) -> dict:
-    return next(c for c in json.loads(RECORDED.read_text(encoding="utf-8"))["cells"] if c["id"] == cell)
+    return recording.cells(LESSON)[cell]
 
 
 def printed(cell: str) -> str:
-    return "".join("".join(output.get("text", [])) for output in recorded(cell)["outputs"])
+    return recording.printed(recorded(cell))
 
 
 def peak(chip: dict) -> float:

@@ -1,11 +1,11 @@
 """The numbers in the lesson on nano-GPT, and that what it concludes from its run is what the run recorded."""
 
 import itertools
-import json
 import math
 import re
 
 import pytest
+import recording
 import torch
 from aerogpt.attention import causal_mask
 from aerogpt.block import Block
@@ -13,32 +13,23 @@ from aerogpt.config import PRESETS, GPTConfig
 from aerogpt.functional import masked_softmax
 from aerogpt.model import GPT
 from aerogpt.parameters import count_parameters, preset_model
-from prose import DOCS, SMALL, count, gpt, says
+from prose import SMALL, count, gpt, says
 
 NANO_LESSON = "04_buildgpt/aero_llm_025_visualizing_nano_gpt.md"
-RECORDING = DOCS.parent / "recordings" / NANO_LESSON.removesuffix(".md") / "cpu.json"
 NANO = PRESETS["nano"]
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"]: cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(NANO_LESSON)
 
 
 @pytest.fixture(scope="module")
 def data() -> dict:
     """What the lesson's first cell leaves behind."""
-    text = (DOCS / NANO_LESSON).read_text(encoding="utf-8")
-    threads, names = torch.get_num_threads(), {}
-    exec(re.search(r"\{\.cell #nano-du-lieu\}\n(.*?)```", text, re.DOTALL)[1], names)
-    torch.set_num_threads(threads)
+    names: dict = {}
+    exec(recording.source(NANO_LESSON, "nano-du-lieu"), names)
     return names
-
-
-def printed(cell: dict) -> str:
-    """All text that a recorded cell shows."""
-    parts = (output.get("text", []) + output.get("data", {}).get("text/plain", []) for output in cell["outputs"])
-    return "".join("".join(part) for part in parts)
 
 
 def numbers(line: str) -> list[float]:
@@ -116,7 +107,7 @@ def test_block_normalises_inside_its_branches():
 def test_zeros_appear_only_after_softmax(cells):
     future = ~causal_mask(6)
     says(NANO_LESSON, f"trong {future.sum()} ô trên đường chéo", f"cả {future.sum()} ô **sau softmax**")
-    assert f"[0, 0, {future.sum()}]" in printed(cells["nano-mat-na"])
+    assert f"[0, 0, {future.sum()}]" in recording.printed(cells["nano-mat-na"])
     torch.manual_seed(0)
     scores = torch.randn(6, 6)
     assert (masked_softmax(scores, ~future)[future] == 0).all()
@@ -140,7 +131,7 @@ def test_larger_models():
 
 def test_even_attention(cells):
     says(NANO_LESSON, f"thì được {sum(range(6, 12)) / 6:.1f}")
-    lines = printed(cells["nano-cat"]).splitlines()[1:4]
+    lines = recording.printed(cells["nano-cat"]).splitlines()[1:4]
     rows = [numbers(line) for line in lines]
     places, cut, even = ([row[start : start + 3] for row in rows] for start in (0, 3, 6))
     whole = 100 * cells["nano-ban-do"]["values"]["goc"]
@@ -160,9 +151,9 @@ def test_recorded_conclusions(cells):
     assert value["goc"] - value["con_04"] < 0.01 and value["con_05"] < 0.65 and value["con_610"] < 0.05
     assert 0 < value["khong_moi"] < value["dung_moi"] / 2 and 0 < value["khong_quen"] < 0.5
 
-    errors = printed(cells["nano-loi"])
+    errors = recording.printed(cells["nano-loi"])
     assert "False" not in errors and errors.count("True") == 4             # three kinds, all learned; one letter off
-    stream = printed(cells["nano-dong-du"])
+    stream = recording.printed(cells["nano-dong-du"])
     assert "vừa đọc: True" in stream
     added = [numbers(line) for line in stream.splitlines() if "cộng thêm" in line]
     others = added[0] + added[1] + added[2][:1]
@@ -170,11 +161,11 @@ def test_recorded_conclusions(cells):
 
 
 def test_what_one_head_looks_at(cells):
-    rows = [numbers(line) for line in printed(cells["nano-noi-dung"]).splitlines() if "iết" in line]
+    rows = [numbers(line) for line in recording.printed(cells["nano-noi-dung"]).splitlines() if "iết" in line]
     nothing, _, _, after_c = rows
     assert max(nothing) == nothing[0] and after_c[2] > 4 * max(after_c[:2])
-    assert "CCBBAA [[2, 2, 1, 1, 0, 0]]" in printed(cells["nano-tung-buoc"])
-    last = numbers(printed(cells["nano-mat-na"]).split("sau softmax")[1].splitlines()[6])
+    assert "CCBBAA [[2, 2, 1, 1, 0, 0]]" in recording.printed(cells["nano-tung-buoc"])
+    last = numbers(recording.printed(cells["nano-mat-na"]).split("sau softmax")[1].splitlines()[6])
     assert last[4] + last[5] > 0.6 and max(last[:4]) < 0.2                 # the two letters A
 
 

@@ -23,14 +23,6 @@ TINY = PRESETS["vi-tiny"]
 W, T = 8, 128
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def noisy():
     """A model whose biases are far from 0."""
@@ -107,8 +99,6 @@ def test_a_state_dict_is_no_backup(noisy):
 @pytest.fixture(scope="module")
 def measured():
     """What each intervention in all blocks of vi-tiny adds to the loss, one number a window."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     model, tokenizer = load_model("vi-tiny")
     share = json.loads((DATA / "vi-tiny.json").read_text("utf-8"))["text"]["validation_share"]
     _, held_out = split_documents(read_documents([DATA / "vi-tiny-corpus.txt"]), share)
@@ -131,7 +121,6 @@ def measured():
         result["last"] = loss() - whole
     with ablated_attention(model):
         result["none"] = loss() - whole
-    torch.set_num_threads(threads)
     return result
 
 

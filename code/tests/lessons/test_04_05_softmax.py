@@ -1,17 +1,16 @@
 """The numbers in the lesson on softmax and temperature, and the values that are often printed wrong."""
 
-import json
 import math
 
 import pytest
+import recording
 import torch
 from aerogpt.config import PRESETS
 from aerogpt.functional import cross_entropy, entropy, log_softmax, softmax
-from prose import DOCS, power_of_ten, says, signed
+from prose import power_of_ten, says, signed
 from torch.nn import functional as F
 
 SOFTMAX = "04_buildgpt/aero_llm_05_softmax_temperature_academic_analysis.md"
-RECORDING = DOCS.parent / "recordings" / SOFTMAX.removesuffix(".md") / "cpu.json"
 V = PRESETS["gpt2"].vocab_size
 
 
@@ -28,10 +27,7 @@ def by_hand(logits: list[float], temperature: float = 1) -> list[float]:
 @pytest.fixture(scope="module")
 def printed() -> dict[str, str]:
     """What each cell printed or returned as text."""
-    cells = json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]
-    return {cell["id"]: "".join(
-        "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in cell["outputs"])
-        for cell in cells}
+    return {name: recording.printed(cell) for name, cell in recording.cells(SOFTMAX).items()}
 
 
 @pytest.mark.parametrize("logits, temperature, known", [

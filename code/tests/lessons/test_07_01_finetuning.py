@@ -1,47 +1,35 @@
 """The numbers and conclusions of the lesson on fine-tuning: measured gain, measured forgetting."""
 
 import copy
-import json
 import math
 import re
-import textwrap
 
 import pytest
+import recording
 import torch
 from aerogpt.corpus import read_documents, split_documents
 from aerogpt.data import consecutive_windows, encode_documents
 from aerogpt.generate import load_model
 from aerogpt.weights import DATA
-from prose import DOCS, says
+from prose import says
 
 LESSON = "07_fine_tune_pretrained_models/aero_llm_01_tinh_chinh_la_gi.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
-
-
-def source(cell: str) -> str:
-    """The code of a cell as the page shows it."""
-    page = (DOCS / LESSON).read_text(encoding="utf-8")
-    return textwrap.dedent(re.search(rf"^ *```python {{\.cell #{cell}}}\n(.*?)^ *```$", page, re.M | re.S)[1])
 
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m071-"): cell["values"] for cell in json.loads(RECORDING.read_text("utf-8"))["cells"]}
+    return {name: cell["values"] for name, cell in recording.cells(LESSON, "m071-").items()}
 
 
 @pytest.fixture(scope="module")
 def printed() -> dict[str, str]:
-    cells = json.loads(RECORDING.read_text("utf-8"))["cells"]
-    return {
-        cell["id"].removeprefix("m071-"): "".join("".join(output.get("text", [])) for output in cell["outputs"])
-        for cell in cells
-    }
+    return {name: recording.printed(cell) for name, cell in recording.cells(LESSON, "m071-").items()}
 
 
 @pytest.fixture(scope="module")
 def riddles() -> dict:
     names = {}
-    exec(source("m071-cau-do"), names)
+    exec(recording.source(LESSON, "m071-cau-do"), names)
     return names
 
 
@@ -63,13 +51,13 @@ def test_the_grammar(riddles):
 
 
 def test_steps(riddles):
-    steps = int(re.search(r"so_buoc=(\d+)", source("m071-tinh-chinh"))[1])
+    steps = int(re.search(r"so_buoc=(\d+)", recording.source(LESSON, "m071-tinh-chinh"))[1])
     assert 2 * steps == len(riddles["hoc"])  # each riddle once
     assert len(riddles["hoc"]) == 100
     says(LESSON, "mà chỉ có một trăm câu")
     says(LESSON, f"đi {steps} bước, mỗi bước 2 câu đố, tức {2 * steps} câu: mỗi câu", f"Sau {steps} bước, từ đầu")
     says(LESSON, f"hay {2 * steps} câu tự chúng", f"nói về {steps} bước", "ta dùng 1,024 token đích đầu tiên")
-    assert "cu_de_danh[: 1025]".replace(" ", "") in source("m071-truoc").replace(" ", "")
+    assert "cu_de_danh[: 1025]".replace(" ", "") in recording.source(LESSON, "m071-truoc").replace(" ", "")
 
 
 def test_more_learned_is_more_forgotten(values):
@@ -114,12 +102,11 @@ def test_loss_is_far_from_the_floor(printed):
 
 
 def recorded_text(name: str) -> str:
-    return next(str(cell["outputs"]) for cell in json.loads(RECORDING.read_text("utf-8"))["cells"] if cell["id"] == f"m071-{name}")
+    return str(recording.cells(LESSON, "m071-")[name]["outputs"])
 
 
 def test_a_short_run_shows_both_effects(riddles):
     """Without the recording: eight steps of AdamW lower the loss on riddles and raise it on the course's text."""
-    torch.set_num_threads(1)
     model, tokenizer = load_model("vi-tiny")
     documents = split_documents(read_documents([DATA / "vi-tiny-corpus.txt"]), 0.1)[1]
     old = consecutive_windows(encode_documents(documents, tokenizer)[:513], model.config.n_ctx)

@@ -1,33 +1,28 @@
 """The numbers and conclusions of the lesson on freezing parameters."""
 
-import json
 import re
 
 import pytest
+import recording
 import torch
 from aerogpt.generate import load_model
 from aerogpt.parameters import preset_model
-from prose import DOCS, SMALL, says
+from prose import SMALL, says
 from torch import nn
 
 LESSON = "07_fine_tune_pretrained_models/aero_llm_02_dong_bang_tham_so.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 RATES = (5e-4, 2e-3, 8e-3)
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m072-"): cell for cell in json.loads(RECORDING.read_text("utf-8"))["cells"]}
-
-
-def printed(cell: dict) -> str:
-    return "".join("".join(output.get("text", [])) for output in cell["outputs"])
+    return recording.cells(LESSON, "m072-")
 
 
 @pytest.fixture(scope="module")
 def results(cells) -> dict[str, list[tuple[float, float]]]:
     """(new, old) loss at the three learning rates, as the page shows them."""
-    rows = [re.split(r"\s{2,}(?=\d)", line, maxsplit=1) for line in printed(cells["do"]).splitlines()[1:]]
+    rows = [re.split(r"\s{2,}(?=\d)", line, maxsplit=1) for line in recording.printed(cells["do"]).splitlines()[1:]]
     pair = re.compile(r"([\d.]+) ?/ ?([\d.]+)")
     return {name.strip(): [(float(new), float(old)) for new, old in pair.findall(rest)] for name, rest in rows}
 
@@ -45,7 +40,7 @@ def test_counts_of_gpt2(cells):
         "bảng token": SMALL.vocab_size * d,
         "LayerNorm": (2 * L + 1) * 2 * d,
     }
-    lines = printed(cells["dem"]).splitlines()[1:]
+    lines = recording.printed(cells["dem"]).splitlines()[1:]
     assert len(lines) == len(counts)
     for line, (name, count) in zip(lines, counts.items(), strict=True):
         assert line.startswith(name)
@@ -72,7 +67,7 @@ def test_adamw_moves_what_has_a_zero_gradient(cells):
     lr, decay, beta1, beta2, eps = 0.1, 0.1, 0.9, 0.999, 1e-8
     m, v = beta1 * (1 - beta1), beta2 * (1 - beta2)  # a gradient of 1, then of 0
     momentum = -lr * (m / (1 - beta1**2)) / ((v / (1 - beta2**2)) ** 0.5 + eps)
-    moved = [float(line.split()[-1]) for line in printed(cells["bay-adamw"]).splitlines()]
+    moved = [float(line.split()[-1]) for line in recording.printed(cells["bay-adamw"]).splitlines()]
     assert moved == pytest.approx([0, 0, -lr * decay, momentum, -lr], abs=6e-5)
     says(LESSON, rf"$-\eta\lambda p = -0.1 \cdot 0.1 \cdot 1 = {-lr * decay:g}$")
 
@@ -85,16 +80,16 @@ def test_sgd_alone_leaves_a_zero_gradient_in_place():
 
 
 def test_the_traps(cells):
-    tied, mode, through = (printed(cells[name]) for name in ("bay-dung-chung", "bay-eval", "bay-xuyen"))
+    tied, mode, through = (recording.printed(cells[name]) for name in ("bay-dung-chung", "bay-eval", "bay-xuyen"))
     assert re.findall("True|False", tied) == ["False", "True", "True"]
     assert re.findall("True|False", mode) == ["False", "True", "True"]
     assert "{'0'}" in through and "False" in through
-    rows = printed(cells["thu-thach-hang"])
+    rows = recording.printed(cells["thu-thach-hang"])
     assert re.findall("True|False", rows) == ["True", "True", "True", "False"]
 
 
 def test_matrix_products_by_place(cells):
-    ratio = {line[:11].strip(): float(line.split("=")[1]) for line in printed(cells["phep-tinh"]).splitlines()}
+    ratio = {line[:11].strip(): float(line.split("=")[1]) for line in recording.printed(cells["phep-tinh"]).splitlines()}
     assert ratio["tất cả"] == pytest.approx(2, abs=0.02)
     assert ratio["khối đầu"] > 2 * ratio["khối cuối"]
     assert ratio["LayerNorm"] == pytest.approx(1, abs=0.02)
@@ -126,7 +121,7 @@ def test_conclusions(cells, results):
     says(LESSON, f"quên ít nhất trong {['không', 'một', 'hai', 'ba', 'bốn', 'năm', 'sáu'][len(results)]} lựa chọn")
     values = cells["do"]["values"]
     assert values["moi_ln"] > 3
-    again = [tuple(map(float, re.findall(r"(\d+\.\d\d)(?:\s|$)", line.split("miền mới")[1]))) for line in printed(cells["lap-lai"]).splitlines()]
+    again = [tuple(map(float, re.findall(r"(\d+\.\d\d)(?:\s|$)", line.split("miền mới")[1]))) for line in recording.printed(cells["lap-lai"]).splitlines()]
     (new_all, old_all), (new_last, old_last) = again
     assert abs(new_all - new_last) < 0.5 < old_last - old_all
 
@@ -134,7 +129,7 @@ def test_conclusions(cells, results):
 def test_biases(cells, results):
     model, _ = load_model("vi-tiny")
     biases = sum(p.numel() for name, p in model.named_parameters() if name.endswith("bias"))
-    text = printed(cells["thu-thach-bias"])
+    text = recording.printed(cells["thu-thach-bias"])
     assert text.startswith(f"{biases:,} tham số")
     rows = [tuple(map(float, re.findall(r"miền mới ([\d.]+)  miền cũ ([\d.]+)", line)[0])) for line in text.splitlines()[1:]]
     best_new, its_old = min(rows)

@@ -1,35 +1,30 @@
 """What the lesson on LoRA states: counts, formulas, and what its recorded run must show."""
 
-import json
 import math
 
 import pytest
+import recording
 import torch
 from aerogpt.config import PRESETS, GPTConfig
 from aerogpt.layers import Linear
 from aerogpt.lora import LoRALinear, add_lora, count_trainable, merge_lora, remove_lora, unmerge_lora
 from aerogpt.model import GPT
-from prose import DOCS, says
+from prose import says
 from torch.utils.flop_counter import FlopCounterMode
 
 LORA = "07_fine_tune_pretrained_models/aero_llm_03_lora.md"
-RECORDING = DOCS.parent / "recordings" / LORA.removesuffix(".md") / "cpu.json"
 ALL = ("c_attn", "c_proj", "c_fc")
 SMALL = PRESETS["gpt2"]
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m073-"): cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(LORA, "m073-")
 
 
 @pytest.fixture(scope="module")
 def values(cells) -> dict[str, dict]:
     return {name: cell["values"] for name, cell in cells.items()}
-
-
-def printed(cell: dict) -> str:
-    return "".join("".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in cell["outputs"])
 
 
 def lora_gpt2(targets, rank: int) -> GPT:
@@ -61,7 +56,7 @@ def test_the_share_falls_with_the_width(cells):
             add_lora(model, ("c_attn",), rank=8)
         trained = count_trainable(model)[0]
         shares.append(trained / total)
-        assert f"{trained:,} / {total:>11,} = {trained / total:.3%}" in printed(cells["dem"])
+        assert f"{trained:,} / {total:>11,} = {trained / total:.3%}" in recording.printed(cells["dem"])
     assert shares[0] > 3 * shares[1]
 
 
@@ -78,7 +73,7 @@ def test_gradients_by_the_formulas():
 
 
 def test_at_first_only_b_moves(cells):
-    output = printed(cells["buoc-dau"])
+    output = recording.printed(cells["buoc-dau"])
     assert "24 tầng" in output and "mô hình gốc: True" in output
     assert "bước 1: chuẩn gradient của A 0.0000" in output
     assert "bước 2: chuẩn gradient của A 0.0000" not in output and output.count("W: None") == 2
@@ -140,10 +135,10 @@ def test_the_recorded_run(values):
 
 
 def test_taking_off_and_merging(cells, values):
-    output = printed(cells["thao"])
+    output = recording.printed(cells["thao"])
     assert output.count("True") == 3 and "False" not in output
     assert values["gop"]["lech"] < 1e-4
-    assert "trọng số như cũ True, logit như cũ True" in printed(cells["gop"])
+    assert "trọng số như cũ True, logit như cũ True" in recording.printed(cells["gop"])
     says(LORA, r"dưới ngưỡng $10^{-4}$")
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocab_size=31, n_ctx=16, n_layer=2, n_head=2, n_embd=12)).eval()
@@ -180,7 +175,7 @@ def test_rank_of_the_update(cells, values):
 
 
 def test_four_initialisations(cells):
-    lines = printed(cells["thu-thach-khoi-tao"]).splitlines()
+    lines = recording.printed(cells["thu-thach-khoi-tao"]).splitlines()
     assert [line.split(": ", 1)[1] for line in lines] == [
         f"giữ nguyên {same}, gradient của A {a}, của B {b}"
         for same, a, b in ((True, False, False), (True, True, False), (True, False, True), (False, True, True))]

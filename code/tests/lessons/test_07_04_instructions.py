@@ -1,38 +1,30 @@
 """What the lesson on instruction tuning states: its data and its mask, recomputed; its run, as it was recorded."""
 
-import json
 import math
 import re
 from math import comb
 
 import pytest
+import recording
 import torch
 from aerogpt.functional import cross_entropy
-from prose import DOCS, says
+from prose import says
 
 LESSON = "07_fine_tune_pretrained_models/aero_llm_04_tinh_chinh_theo_chi_dan.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 
 
 @pytest.fixture(scope="module")
 def names() -> dict:
     """What the lesson's cells up to the proof leave behind: nothing is trained in them."""
-    text, names = (DOCS / LESSON).read_text(encoding="utf-8"), {}
-    threads = torch.get_num_threads()
+    names: dict = {}
     for cell in ("du-lieu", "khuon", "lo", "chung-minh"):
-        exec(re.search(rf"\{{\.cell #m074-{cell}\}}\n(.*?)```", text, re.DOTALL)[1], names)
-    torch.set_num_threads(threads)
+        exec(recording.source(LESSON, f"m074-{cell}"), names)
     return names
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"]: cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
-
-
-def printed(cell: dict) -> str:
-    parts = (output.get("text", []) + output.get("data", {}).get("text/plain", []) for output in cell["outputs"])
-    return "".join("".join(part) for part in parts)
+    return recording.cells(LESSON)
 
 
 def test_data(names):
@@ -76,7 +68,7 @@ def test_proof(names, cells):
     n = names["so_de"]
     assert names["o_co_gradient"] == list(range(n - 1, n - 1 + names["so_cham"]))
     assert (names["hang_de"] > 0).all()
-    out = printed(cells["m074-chung-minh"])
+    out = recording.printed(cells["m074-chung-minh"])
     assert "khớp: True" in out and "gradient: True" in out
 
 
@@ -108,10 +100,10 @@ def test_recorded_runs(cells):
     assert value["lo_tat_ca"] > 10 * value["lo_tra_loi"]
     assert min(value["cham_thay"], value["het_thay"]) > value["chuan"] - 0.05
     assert value["hong_nhieu_nhat"] < 0.3
-    assert "từng bước cho cùng tỉ lệ: True" in printed(cells["m074-sai-khuon"])
-    ratios = [float(n) for n in re.findall(r"([\d.]+)%", printed(cells["m074-thu-thach-ket-thuc"]))]
+    assert "từng bước cho cùng tỉ lệ: True" in recording.printed(cells["m074-sai-khuon"])
+    ratios = [float(n) for n in re.findall(r"([\d.]+)%", recording.printed(cells["m074-thu-thach-ket-thuc"]))]
     assert ratios[0] > 85 and ratios[1] < 10                                 # the words are right, the end is not
-    loss, right = map(float, re.search(r"mất mát ([\d.]+), đúng ([\d.]+)%", printed(cells["m074-thu-thach-quen-doi"])).groups())
+    loss, right = map(float, re.search(r"mất mát ([\d.]+), đúng ([\d.]+)%", recording.printed(cells["m074-thu-thach-quen-doi"])).groups())
     assert loss < 0.3 and right < 5
     says(LESSON, "Sau 100 bước", "so_buoc=100", "Tại bước 30", "và 200 đề kiểm tra")
-    assert "của 200 đề" in printed(cells["m074-do"])
+    assert "của 200 đề" in recording.printed(cells["m074-do"])

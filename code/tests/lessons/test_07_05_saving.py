@@ -8,32 +8,28 @@ import pickle
 from pathlib import Path
 
 import pytest
+import recording
 import torch
 from aerogpt import weights
 from aerogpt.config import GPTConfig
 from aerogpt.model import GPT
 from aerogpt.optimization import TrainConfig, make_optimizer
 from aerogpt.train import Trainer, _replace
-from prose import DOCS, power_of_ten, says
+from prose import power_of_ten, says
 from safetensors import SafetensorError
 from safetensors.torch import load, save, save_file
 
 SAVING = "07_fine_tune_pretrained_models/aero_llm_05_luu_va_tai_mo_hinh.md"
-RECORDING = DOCS.parent / "recordings" / SAVING.removesuffix(".md") / "cpu.json"
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m075-"): cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(SAVING, "m075-")
 
 
 @pytest.fixture(scope="module")
 def values(cells) -> dict[str, dict]:
     return {name: cell["values"] for name, cell in cells.items()}
-
-
-def printed(cell: dict) -> str:
-    return "".join("".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in cell["outputs"])
 
 
 OPENED = []
@@ -59,10 +55,10 @@ def test_unpickling_runs_code_and_weights_only_refuses_it_first(cells):
     file.seek(0)
     assert torch.load(file, weights_only=False)["present"] is None
     assert OPENED == ["run"]
-    output = printed(cells["pickle"])
+    output = recording.printed(cells["pickle"])
     assert output.count("Mã này chạy") == 2 and "'qua': None" in output   # once in the file, once when it is opened
     assert "STACK_GLOBAL" in output and "REDUCE" in output
-    assert "Mã này chạy" not in printed(cells["weights-only"])
+    assert "Mã này chạy" not in recording.printed(cells["weights-only"])
 
 
 def test_the_three_parts_of_a_safetensors_file():
@@ -93,14 +89,14 @@ def test_the_tied_matrix_is_written_once(cells, tmp_path):
     model = GPT(GPTConfig.preset("nano"))
     with pytest.raises(RuntimeError, match="share memory"):
         save_file(model.state_dict(), tmp_path / "twice")
-    output = printed(cells["dung-chung"])
+    output = recording.printed(cells["dung-chung"])
     assert "có wte: True · có lm_head: False · sau khi đọc vẫn là một tensor: True" in output
     size = (weights.DATA / "vi-tiny.safetensors").stat().st_size
     assert f"= {size} byte; tệp có {size}" in output
 
 
 def test_one_bit(cells, values):
-    assert "[('transformer.wte.weight', 1)]" in printed(cells["mot-bit"])
+    assert "[('transformer.wte.weight', 1)]" in recording.printed(cells["mot-bit"])
     assert values["mot-bit"]["loss_hong"] > 10 * values["mot-bit"]["loss_goc"]
     number = torch.tensor([0.0175], dtype=torch.float16)
     flipped = (number.view(torch.int16) ^ (0b0100_0000 << 8)).view(torch.float16)
@@ -143,21 +139,20 @@ def test_rounding(values):
 
 def test_second_moments_vanish_in_float16(cells, values):
     assert values["kieu-so"]["mat_16"] > 0.05
-    assert "ở bfloat16 0%" in printed(cells["kieu-so"])
+    assert "ở bfloat16 0%" in recording.printed(cells["kieu-so"])
     beta = TrainConfig().betas[1]
     says(SAVING, rf"$1/\sqrt{{1 - \beta_2}} = {1 / math.sqrt(1 - beta):.1f}$ lần (với $\beta_2 = {beta}$")
 
 
 def test_resuming(cells, values, tmp_path):
-    output = printed(cells["chay-tiep"])
+    output = recording.printed(cells["chay-tiep"])
     assert "điểm lưu ở bước 20" in output
     assert "đầy đủ          60 mất mát giống hệt: True; trọng số lệch nhiều nhất 0.0e+00" in output
     assert "quên bộ tối ưu  60 mất mát giống hệt: False" in output
     assert values["chay-tiep-hinh"]["xa_quen"] > 0.01
     assert f"{values['chay-tiep']['kt_quen']:.4f}" != f"{values['chay-tiep']['kt_chuan']:.4f}"
-    assert "'gieo lại': False" in printed(cells["ngau-nhien"]) and "'khôi phục': True" in printed(cells["ngau-nhien"])
+    assert "'gieo lại': False" in recording.printed(cells["ngau-nhien"]) and "'khôi phục': True" in recording.printed(cells["ngau-nhien"])
 
-    torch.set_num_threads(1)
     shape, tokens = GPTConfig(vocab_size=17, n_ctx=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1), torch.arange(400) * 5 % 17
     config = TrainConfig(steps=12, learning_rate=1e-2, warmup_steps=2, eval_every=4)
 
@@ -193,11 +188,11 @@ def test_replacing_keeps_the_old_file(cells, tmp_path):
     with pytest.raises(OSError):
         _replace(path, torn)
     assert path.read_bytes() == b"old"
-    assert "ghi đè: mo-hinh.safetensors is not a whole" in printed(cells["nguyen-tu"])
-    assert "đổi tên: bản cũ còn nguyên" in printed(cells["nguyen-tu"])
+    assert "ghi đè: mo-hinh.safetensors is not a whole" in recording.printed(cells["nguyen-tu"])
+    assert "đổi tên: bản cũ còn nguyên" in recording.printed(cells["nguyen-tu"])
     assert "fsync" not in (Path(weights.__file__).parent / "train.py").read_text(encoding="utf-8") and hasattr(os, "fsync")
 
 
 def test_a_checkpoint_is_three_times_the_weights(cells):
-    ratio = float(printed(cells["thu-thach-co"]).split()[0])
+    ratio = float(recording.printed(cells["thu-thach-co"]).split()[0])
     assert 3 < ratio < 3.3

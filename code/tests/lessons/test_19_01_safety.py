@@ -2,12 +2,12 @@
 
 import ast
 import itertools
-import json
 import math
 import re
 
 import numpy as np
 import pytest
+import recording
 import torch
 from aerogpt import weights
 from aerogpt.corpus import read_documents
@@ -15,15 +15,13 @@ from aerogpt.generate import load_model
 from prose import DOCS, says
 
 LESSON = "19_ai_safety/aero_llm_01_an_toan_va_can_chinh.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
 SPLITS = list(itertools.combinations(range(12), 6))
 
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, float]:
     """The inline values of all cells as recorded (training anew would take too long here)."""
-    cells = json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]
-    return {name: value for cell in cells for name, value in cell["values"].items()}
+    return {name: value for cell in recording.cells(LESSON).values() for name, value in cell["values"].items()}
 
 
 def assigned(name: str) -> object:

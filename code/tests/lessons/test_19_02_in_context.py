@@ -52,10 +52,7 @@ def trained(n_layer, steps, seed=2):
 
 @pytest.fixture(scope="module")
 def models():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield {"two": trained(2, 250), "one": trained(1, 120)}
-    torch.set_num_threads(threads)
+    return {"two": trained(2, 250), "one": trained(1, 120)}
 
 
 @pytest.fixture(scope="module")

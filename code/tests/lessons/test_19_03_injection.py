@@ -1,49 +1,35 @@
 """What the lesson on prompt injection states: the argument and the toy's data, recomputed; its runs, as recorded."""
 
 import itertools
-import json
 import random
 import re
 
 import pytest
-import torch
-from prose import DOCS, says
+import recording
+from prose import says
 
 LESSON = "19_ai_safety/aero_llm_03_prompt_injection.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
-
-
-def source(cell: str) -> str:
-    text = (DOCS / LESSON).read_text(encoding="utf-8")
-    indent, code = re.search(rf"^( *)```python \{{\.cell #m193-{cell}\}}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE).groups()
-    return re.sub(f"^{indent}", "", code, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def names() -> dict:
     """The lesson's cells without a model, and the data of the assistant up to its training."""
-    names, threads = {}, torch.get_num_threads()
-    exec(source("trung"), names)
-    exec(source("loc"), names)
-    exec(source("huan-luyen").split("torch.manual_seed(0)")[0], names)
-    exec(source("thu-thach-tach"), names)
-    torch.set_num_threads(threads)
+    names: dict = {}
+    exec(recording.source(LESSON, "m193-trung"), names)
+    exec(recording.source(LESSON, "m193-loc"), names)
+    exec(recording.source(LESSON, "m193-huan-luyen").split("torch.manual_seed(0)")[0], names)
+    exec(recording.source(LESSON, "m193-thu-thach-tach"), names)
     return names
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"]: cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(LESSON)
 
 
 @pytest.fixture(scope="module")
 def value(cells) -> dict:
     return {name: v for cell in cells.values() for name, v in cell["values"].items()}
-
-
-def printed(cell: dict) -> str:
-    parts = (output.get("text", []) + output.get("data", {}).get("text/plain", []) for output in cell["outputs"])
-    return "".join("".join(part) for part in parts)
 
 
 def test_two_intentions_one_string(names):
@@ -99,12 +85,12 @@ def test_filter(names, cells):
     now = [sum(not names["bi_chan"](s) for s in names["LENH"]), sum(map(names["bi_chan"], names["VO_HAI"]))]
     names["CAM"].remove("danh")
     assert now[0] <= letting and now[1] >= blocking
-    assert "[False, False], [True, True]" in printed(cells["m193-thu-thach-loc"])
+    assert "[False, False], [True, True]" in recording.printed(cells["m193-thu-thach-loc"])
 
 
 def test_recorded_attacks(value, cells):
     assert value["huu_ich"] > 0.97
-    assert "trà bánh GHI muối" in printed(cells["m193-huan-luyen"])
+    assert "trà bánh GHI muối" in recording.printed(cells["m193-huan-luyen"])
     assert value["cuoi_tran"] > 0.95 and value["cuoi_ngoac"] > 0.5
     assert value["cuoi_dan"] < 0.05 and value["gia_lot"] < 0.05
     assert value["gia_dong"] > 0.2 and value["giua_dan"] > 0.2 and value["hai_lan"] > 0.2
@@ -120,6 +106,6 @@ def test_recorded_structure(value):
 
 
 def test_recorded_confirmation_does_not_repair(cells):
-    rows = {line.split()[0]: line.split() for line in printed(cells["m193-cau-truc"]).splitlines() if "%" in line}
+    rows = {line.split()[0]: line.split() for line in recording.printed(cells["m193-cau-truc"]).splitlines() if "%" in line}
     one, asked = (int(rows[name][2].rstrip("%")) for name in ("mot_kenh", "xac_nhan"))
     assert 0 <= asked - one < 10

@@ -1,43 +1,36 @@
 """The lesson on memorisation: its formulas, its measure, and what it concludes from the recorded runs."""
 
 import itertools
-import json
 import math
 import re
-import textwrap
 
 import pytest
+import recording
 import torch
 from aerogpt.config import GPTConfig
 from aerogpt.generate import generate
 from aerogpt.model import GPT
-from prose import DOCS, says
+from prose import says
 from torch import nn
 
 LESSON = "19_ai_safety/aero_llm_04_ro_ri_du_lieu_huan_luyen.md"
-RECORDING = DOCS.parent / "recordings" / LESSON.removesuffix(".md") / "cpu.json"
-
-
-def source(name: str) -> str:
-    text = (DOCS / LESSON).read_text(encoding="utf-8")
-    return textwrap.dedent(re.search(rf"^ *```python {{\.cell #m194-{name}}}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)[1])
 
 
 @pytest.fixture(scope="module")
 def lesson() -> dict:
     """The names that the lesson's cells define before any training."""
     names: dict = {}
-    exec(source("du-lieu"), names)
-    training = source("huan-luyen")
+    exec(recording.source(LESSON, "m194-du-lieu"), names)
+    training = recording.source(LESSON, "m194-huan-luyen")
     exec(training[: training.index("buoc_day_du")], names)
-    measuring = source("do")
+    measuring = recording.source(LESSON, "m194-do")
     exec(measuring[: measuring.index("ket_qua = ")], names)
     return names
 
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, dict]:
-    return {cell["id"].removeprefix("m194-"): cell for cell in json.loads(RECORDING.read_text(encoding="utf-8"))["cells"]}
+    return recording.cells(LESSON, "m194-")
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +38,17 @@ def values(cells) -> dict[str, dict]:
     return {name: cell["values"] for name, cell in cells.items()}
 
 
-def printed(cell: dict) -> str:
-    return "".join("".join(out.get("text", out.get("data", {}).get("text/plain", ""))) for out in cell["outputs"])
-
-
 @pytest.fixture(scope="module")
 def groups(cells) -> dict[int, tuple[int, float, float]]:
     """{repetitions: (extracted, exposure, bits)} as printed."""
-    rows = re.findall(r"^ *(\d+) +(\d+)/10 +([\d.]+) +([\d.]+)$", printed(cells["do"]), re.MULTILINE)
+    rows = re.findall(r"^ *(\d+) +(\d+)/10 +([\d.]+) +([\d.]+)$", recording.printed(cells["do"]), re.MULTILINE)
     return {int(n): (int(hits), float(exposure), float(bits)) for n, hits, exposure, bits in rows}
 
 
 @pytest.fixture(scope="module")
 def arms(cells) -> list[tuple[int, float, float, float]]:
     """Extracted, exposure of what was in the data and of what was not, loss on new sentences: original, same passes, same steps."""
-    rows = re.findall(r" (\d+)/60 +([\d.]+) / ([\d.]+) +([\d.]+)$", printed(cells["khu-lap"]), re.MULTILINE)
+    rows = re.findall(r" (\d+)/60 +([\d.]+) / ([\d.]+) +([\d.]+)$", recording.printed(cells["khu-lap"]), re.MULTILINE)
     return [(int(hits), *map(float, rest)) for hits, *rest in rows]
 
 
@@ -167,9 +156,9 @@ def test_vi_tiny(values):
 
 def test_challenges(values, cells):
     names: dict = {}
-    exec(source("gan-giong").rstrip().rsplit("\n", 1)[0], names)
+    exec(recording.source(LESSON, "m194-gan-giong").rstrip().rsplit("\n", 1)[0], names)
     assert (names["con_lai_tho"], names["con_lai_chuan"], len(names["so_trong_cau"])) == (6, 2, 1)
     says(LESSON, "So nguyên chuỗi giữ cả 6 bản", "khoảng trắng còn 2", "mới còn 1")
-    kept = {int(k): int(n) for k, n in re.findall(r"(\d+): (\d+)", printed(cells["bot-phan-dau"]))}
+    kept = {int(k): int(n) for k, n in re.findall(r"(\d+): (\d+)", recording.printed(cells["bot-phan-dau"]))}
     assert list(kept.values()) == sorted(kept.values()) and values["bot-phan-dau"]["it_nhat"] == 0
     assert values["bot-phan-dau"]["nhieu_nhat"] == values["do"]["trich_32"]

@@ -9,6 +9,7 @@ from itertools import product
 import nbformat
 import numpy as np
 import pytest
+import recording
 import torch
 from aerogpt.weights import DATA
 from matplotlib import colormaps
@@ -44,9 +45,7 @@ def states(prefix: str, *claims: str) -> None:
 
 def printed(prefix: str, name: str) -> str:
     """What a cell printed or returned, as recorded."""
-    file = DOCS.parent / "recordings" / NOTEBOOKS[prefix].removesuffix(".ipynb") / "cpu.json"
-    cell = next(cell for cell in json.loads(file.read_text(encoding="utf-8"))["cells"] if cell["id"] == f"{prefix}-{name}")
-    return "".join("".join(out.get("text", out.get("data", {}).get("text/plain", ""))) for out in cell["outputs"])
+    return recording.printed(recording.cells(NOTEBOOKS[prefix], f"{prefix}-")[name])
 
 
 @pytest.mark.parametrize("prefix", NOTEBOOKS)
